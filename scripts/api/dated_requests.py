@@ -15,7 +15,7 @@ from scripts.api.request_rows import (
     format_value,
 )
 from scripts.api.responses import Fault
-from scripts.core.config import AS_OF, ISO_FORMAT, Schema
+from scripts.core.config import AS_OF, FILE_NAME, ISO_FORMAT, Schema
 from scripts.core.dates import parse_date
 from scripts.data import client_dates
 from scripts.data.cells import EPOCH, EXAMPLE, LARGEST_NUMBER
@@ -41,6 +41,15 @@ def request_columns(schema: Schema) -> tuple[str, ...]:
     if not schema.date:
         return names
     return tuple(dict.fromkeys((*names, *schema.date_formats, schema.as_of, AS_OF, BEFORE)))
+
+
+def own_format(schema: Schema) -> str:
+    """Return the format of the row's own day: that of the column, and ISO 8601 for `as_of`.
+
+    A format of the names of files is no format of requests.
+    """
+    own = schema.date_column
+    return ISO_FORMAT if own is None or own.column == FILE_NAME else own.format
 
 
 def required_schema(schema: Schema) -> Schema:
@@ -103,11 +112,10 @@ class DatedRows:
     """
 
     def __init__(self, schema: Schema, day: object, today: int) -> None:
-        own = schema.date_column
         self._schema = schema
         self._day = day
         self._today = today
-        self._format = ISO_FORMAT if own is None else own.format
+        self._format = own_format(schema)
         self.faults: list[Fault] = []
 
     def _note(self, place: int, column: str, value: object, expected: str) -> None:

@@ -10,13 +10,13 @@ from typing import Any, get_args
 import msgspec
 from msgspec import Struct
 
-from scripts.api.dated_requests import BEFORE, required_schema
+from scripts.api.dated_requests import BEFORE, own_format, required_schema
 from scripts.api.request_bodies import CSV
 from scripts.api.responses import JSON, PROBLEM, Problem
 from scripts.api.tensors import Datatype
 from scripts.api.tokens import Role
 from scripts.clients.work_input import WorkBody
-from scripts.core.config import AS_OF, ISO_FORMAT, ApiSettings, Schema
+from scripts.core.config import AS_OF, ApiSettings, Schema
 from scripts.data.cells import EXAMPLE, LARGEST_NUMBER, MISSING_CATEGORY
 
 VERSION = "3.1.0"
@@ -153,16 +153,15 @@ def describe_dates(schema: Schema) -> dict[str, Any]:
         name: text | {"description": f"A date such as {EXAMPLE:{date_format}}."}
         for name, date_format in schema.date_formats.items()
     }
-    own = schema.date_column
-    own_format = ISO_FORMAT if own is None else own.format
-    own_day = text | {"description": OWN_DAY_TEXT.format(f"{EXAMPLE:{own_format}}")}
+    example = f"{EXAMPLE:{own_format(schema)}}"
+    own_day = text | {"description": OWN_DAY_TEXT.format(example)}
     numbers = {name: {"type": ["number", "null"]} for name in schema.changes or ()}
     before = {
         "type": ["object", "null"],
         "description": BEFORE_TEXT,
         "properties": numbers,
     }
-    return dates | {AS_OF: AS_OF_DAY, schema.as_of: own_day, BEFORE: before}
+    return dates | {schema.as_of: own_day, AS_OF: AS_OF_DAY, BEFORE: before}
 
 
 def describe_row(schema: Schema, categories: Categories) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from scripts.api import dated_requests, openapi, request_bodies, tensors
 from scripts.api.request_rows import FaultyRowsError, read_columns
 from scripts.api.tensors import Tensor
-from scripts.core.config import ApiSettings, Schema
+from scripts.core.config import ApiSettings, DateColumn, Schema
 from scripts.data import client_dates
 from scripts.data.cells import EPOCH
 
@@ -232,3 +232,14 @@ def test_the_description_shows_dates_as_the_installation_writes_them() -> None:
     assert described["signup"]["description"] == "A date such as 31.03.2026."
     assert "2026-03-31" in described["snapshot"]["description"]
     assert "as_of" in body["properties"]
+
+
+def test_a_format_of_the_names_of_files_is_none_of_requests() -> None:
+    named = msgspec.structs.replace(
+        SCHEMA, date=DateColumn(column="file_name", format="%d_%m_%Y"), ids=("client", "as_of")
+    )
+
+    (row,) = dated_requests.add_derived([ROW | {"as_of": "2026-03-31"}], named, None)
+
+    assert row[SINCE] == 30
+    assert "2026-03-31" in openapi.describe_dates(named)["as_of"]["description"]
