@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
-from scripts.core.config import FILE_NAME, Schema
+from scripts.core.config import AS_OF, FILE_NAME, Schema
 from scripts.core.dates import parse_date
 from scripts.data.cells import EPOCH, LARGEST_NUMBER
 
@@ -209,7 +209,8 @@ def ranking_schema(schema: Schema, header: Sequence[str]) -> Schema:
     schema : Schema
         The schema of the model.
     header : sequence of str
-        The columns of the table. Without the column of the row's own date the rows are of today.
+        The columns of the table. Without the column of the row's own date `as_of` counts, and
+        without both the rows are of today.
 
     Returns
     -------
@@ -217,9 +218,10 @@ def ranking_schema(schema: Schema, header: Sequence[str]) -> Schema:
         Without a target. Without dates otherwise the schema of the model.
     """
     wanted = msgspec.structs.replace(reading_schema(schema), target="")
-    if schema.date and schema.as_of not in header:
-        return msgspec.structs.replace(wanted, date=FILE_NAME)
-    return wanted
+    own = schema.date_column
+    if own is None or own.column in header:
+        return wanted
+    return msgspec.structs.replace(wanted, date=AS_OF if AS_OF in header else FILE_NAME)
 
 
 def derive_latest(
@@ -244,7 +246,7 @@ def derive_latest(
     if not schema.date:
         return {name: list(values) for name, values in columns.items()}
     clients = columns[schema.client_key]
-    days = list(columns.get(schema.as_of) or [day] * len(clients))
+    days = list(columns.get(schema.as_of) or columns.get(AS_OF) or [day] * len(clients))
     order = sorted(range(len(clients)), key=lambda place: (clients[place], days[place]))
     following = [*order[1:], None]
     last, before = [], []

@@ -3,6 +3,7 @@
 import json
 import math
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from scripts.api import dated_requests, openapi, request_bodies, tensors
 from scripts.api.request_rows import FaultyRowsError, read_columns
 from scripts.api.tensors import Tensor
 from scripts.core.config import ApiSettings, DateColumn, Schema
-from scripts.data import client_dates
+from scripts.data import client_dates, table_reader
 from scripts.data.cells import EPOCH
 
 SCHEMA = client_dates.dataset_schema(
@@ -243,3 +244,22 @@ def test_a_format_of_the_names_of_files_is_none_of_requests() -> None:
 
     assert row[SINCE] == 30
     assert "2026-03-31" in openapi.describe_dates(named)["as_of"]["description"]
+
+
+@pytest.mark.parametrize("own", ["snapshot", "file_name"])
+def test_a_table_to_rank_may_have_its_days_in_as_of(tmp_path: Path, own: str) -> None:
+    # The file has no date in its name, and no column with another day.
+    named = msgspec.structs.replace(
+        SCHEMA, date=own, ids=("client", SCHEMA.as_of if own == "snapshot" else "as_of")
+    )
+    path = tmp_path / "table.csv"
+    path.write_text("client,logins,seats,plan,signup,as_of\na,6,4,pro,01.03.2026,2026-03-31\n")
+    header = path.read_text().partition("\n")[0].split(",")
+
+    reading, columns = table_reader.read_file(
+        path, tmp_path, client_dates.ranking_schema(named, header)
+    )
+    found = client_dates.derive_latest(columns, named, TODAY)
+
+    assert not reading.rejected
+    assert found[SINCE] == [30]
