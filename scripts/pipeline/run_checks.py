@@ -28,7 +28,14 @@ from scripts.pipeline.run import Run
 from scripts.production import checks
 from scripts.production.checks import Finding, OutcomeSums
 from scripts.production.run_context import RunContext
-from scripts.records import check_records, clients, database, scoring_records
+from scripts.records import (
+    check_records,
+    client_blocks,
+    clients,
+    database,
+    scored_clients,
+    scoring_records,
+)
 from scripts.records.runs import Row
 from scripts.scoring import Scoring
 from scripts.training import Training
@@ -288,11 +295,41 @@ def find_length_before(connection: Connection, lengths: Sequence[Row]) -> int | 
     With dates it is of an earlier extract: beside the list of the same extract in an earlier run,
     an extract that is short would be as long as before.
     """
-    of_date = None
+    earlier = None
     if lengths and lengths[0]["as_of"]:
-        of_date = check_records.length_before_date(connection, lengths[0]["as_of"])
-    n_before = lengths[1]["n_clients"] if len(lengths) > 1 else None
-    return n_before if of_date is None else of_date
+        earlier = check_records.find_list_before(connection, lengths[0]["as_of"])
+    if earlier is not None:
+        return int(earlier["n_clients"])
+    return lengths[1]["n_clients"] if len(lengths) > 1 else None
+
+
+def read_names(connection: Connection, scoring_id: int) -> set[str]:
+    """Return the clients of a list."""
+    buckets = client_blocks.bucket_sizes(connection, scoring_id)
+    return {
+        name
+        for bucket in buckets
+        for name in scored_clients.read_clients(connection, scoring_id, [bucket]).names
+    }
+
+
+def count_known(
+    connection: Connection, lengths: Sequence[Row], n_returning: int
+) -> tuple[int, int] | None:
+    """Return how many of today's clients were on the list before, and its length.
+
+    While most of an extract's clients are new, the list before is that of an earlier extract: all
+    of them were on the list of the same extract in an earlier run. None without a list before.
+    """
+    if len(lengths) < 2:
+        return None
+    newest, before = lengths
+    if newest["as_of"] and newest["as_of"] == before["as_of"]:
+        earlier = check_records.find_list_before(connection, newest["as_of"])
+        if earlier is not None and check_records.is_alarm(connection, "changed_list"):
+            known = read_names(connection, earlier["id"])
+            return len(known & read_names(connection, newest["id"])), earlier["n_clients"]
+    return n_returning, before["n_clients"]
 
 
 def check_list(run: Run, context: RunContext, n_returning: int = 0) -> list[Finding]:
@@ -304,16 +341,17 @@ def check_list(run: Run, context: RunContext, n_returning: int = 0) -> list[Find
     with database.reading(run.engine) as connection:
         lengths = check_records.list_lengths(connection)
         n_compared = find_length_before(connection, lengths)
+        known = count_known(connection, lengths, n_returning)
         page = worklist.worklist_page(connection, config.worklist, config.api, top=1)
         sums = check_records.sum_outcomes(connection, run.id)
         predicted = count_predicted(connection, context)
     findings = []
     if lengths and lengths[0]["run_id"] == run.id:
-        n_before = lengths[1]["n_clients"] if len(lengths) > 1 else None
         findings += checks.check_list(page.bands, n_compared, config.checks)
-        if config.schema.date and n_before is not None:
+        if config.schema.date and known is not None:
+            n_known, n_before = known
             n_today = lengths[0]["n_clients"]
-            findings += checks.check_changed(n_returning, n_today, n_before, config.checks)
+            findings += checks.check_changed(n_known, n_today, n_before, config.checks)
         findings += checks.check_predicted(*predicted, config.checks)
     current = context.current_release()
     if not lengths and current is not None and config.schema.date:

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 from scripts.records import alert_states
 from scripts.records.alert_states import OK
 from scripts.records.outcome_records import COUNTED
-from scripts.records.runs import Row, all_rows
+from scripts.records.runs import Row, all_rows, first_row
 from scripts.records.tables import WorkKind, client_outcomes, client_work, scorings, states
 
 # The name of a check's state, before the name of the check.
@@ -81,17 +81,22 @@ def sum_outcomes(connection: Connection, run_id: int) -> list[Row]:
 
 def list_lengths(connection: Connection) -> list[Row]:
     """List the run, the length and the date of the last two lists of clients, newest first."""
-    facts = scorings.c.run_id, scorings.c.n_clients, scorings.c.as_of
+    facts = scorings.c.id, scorings.c.run_id, scorings.c.n_clients, scorings.c.as_of
     query = sa.select(*facts).where(scorings.c.is_whole)
     return all_rows(connection, query.order_by(scorings.c.id.desc()).limit(2))
 
 
-def length_before_date(connection: Connection, as_of: str) -> int | None:
-    """Return the length of the newest list of an earlier date, None without one."""
-    query = sa.select(scorings.c.n_clients).where(scorings.c.is_whole, scorings.c.as_of < as_of)
-    newest = query.order_by(scorings.c.as_of.desc(), scorings.c.id.desc()).limit(1)
-    length: int | None = connection.execute(newest).scalar()
-    return length
+def find_list_before(connection: Connection, as_of: str) -> Row | None:
+    """Return id and length of the newest list of an earlier date, None without one."""
+    query = sa.select(scorings.c.id, scorings.c.n_clients)
+    earlier = query.where(scorings.c.is_whole, scorings.c.as_of < as_of)
+    return first_row(connection, earlier.order_by(scorings.c.as_of.desc(), scorings.c.id.desc()))
+
+
+def is_alarm(connection: Connection, name: str) -> bool:
+    """Return whether the last finding of a check was a problem."""
+    query = sa.select(states.c.state).where(states.c.name == PREFIX + name)
+    return bool(connection.execute(query).scalar() == ALARM)
 
 
 def record_finding(

@@ -308,6 +308,30 @@ def test_a_short_extract_stays_an_alarm_until_it_is_whole(config_path: Path) -> 
     assert "shrunk_list" not in alarms_of(config)
 
 
+def test_an_extract_with_other_keys_stays_an_alarm_until_they_are_right(
+    config_path: Path,
+) -> None:
+    config = install_dated(config_path)
+    rows = [row | {"key": f"00{place}", "left": ""} for place, row in enumerate(make_rows(4, 60))]
+    write_rows(config.input_folder_path / "clients_2026-04.csv", rows, "fee")
+    fullprocess.main(config)
+    may = config.input_folder_path / "clients_2026-05.csv"
+    write_rows(may, [row | {"key": row["key"].lstrip("0")} for row in rows[1:]], "fee")
+    fullprocess.main(config)
+    assert "changed_list" in alarms_of(config)
+
+    january = config.input_folder_path / "clients_2026-01.csv"
+    write_rows(january, make_rows(1)[1:], "fee")
+    fullprocess.main(config)
+
+    found = states_of(config)["changed_list"]
+    assert found["state"] == check_records.ALARM
+    assert found["detail"].startswith("59 of the 59 clients of today's list were not among the 60")
+    write_rows(may, rows[1:], "fee")
+    fullprocess.main(config)
+    assert "changed_list" not in alarms_of(config)
+
+
 def test_dated_rows_that_all_have_a_label_give_no_list_and_an_alarm(config_path: Path) -> None:
     config = install_dated(config_path)
 
