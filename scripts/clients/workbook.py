@@ -159,7 +159,7 @@ class TextCells(dict[str, str]):
             self.clear()
         clean = as_text(text)
         style = self._marked if is_risky(clean) else ""
-        space = ' xml:space="preserve"' if clean != clean.strip() or "\n" in clean else ""
+        space = ' xml:space="preserve"' if clean.strip() not in ("", clean) else ""
         self[text] = cell = (
             f'{style} t="inlineStr"><is><t{space}>{escape(clean)}</t></is></c>'
             if clean

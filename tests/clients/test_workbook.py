@@ -9,7 +9,7 @@ from datetime import datetime
 
 import openpyxl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from openpyxl.worksheet.worksheet import Worksheet
 
@@ -85,6 +85,9 @@ def test_a_text_without_a_sign_is_no_marked_cell() -> None:
 
 
 @settings(max_examples=60, deadline=None)
+@example("a\nb", 1)
+@example(" ", 1)
+@example(" a ", None)
 @given(
     st.text(st.characters(codec="utf-8"), max_size=9)
     | st.sampled_from([*FORMULAS, " a ", "a\nb", "a\r", "<&>\"'", "]]>", "_x0041_", "\ufffe"]),
