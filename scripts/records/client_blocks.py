@@ -16,6 +16,8 @@ from scripts.records.tables import BlockKind, client_blocks
 BATCH_BYTES = 2**20
 # So many blocks are read or removed at a time.
 BATCH_BLOCKS = 64
+# So many are removed in a transaction, whose commit keeps readers waiting.
+REMOVED_BLOCKS = 16
 # A row takes so many bytes beside its texts.
 ROW_BYTES = 64
 
@@ -151,8 +153,8 @@ def remove_blocks(engine: Engine, scoring_id: int, kinds: Iterable[BlockKind]) -
     n_removed = 0
     with database.reading(engine) as connection:
         found = connection.execute(select_blocks([scoring_id], kinds, "n_clients")).all()
-    for start in range(0, len(found), BATCH_BLOCKS):
-        part = found[start : start + BATCH_BLOCKS]
+    for start in range(0, len(found), REMOVED_BLOCKS):
+        part = found[start : start + REMOVED_BLOCKS]
         n_removed += sum(row.n_clients for row in part if row.kind == BlockKind.SCORES)
         keys = [(row.kind, row.bucket) for row in part]
         table = client_blocks.c

@@ -17,6 +17,9 @@ from scripts.records import tables
 WAIT_S = 30.0
 # Arbitrary number against a clash with locks of other programs in the same database.
 ADVISORY_LOCK = 0x41445241
+# SQLite locks readers out as soon as the pages of a transaction exceed its cache. The parts in which
+# scores are written and forgotten have a few megabytes.
+WRITER_CACHE_KB = 2**14
 # The version of records that were made before versions were written down.
 BEFORE_VERSIONS = "0001"
 LIBRARIES = frozenset({"sqlalchemy", "alembic"})
@@ -111,6 +114,8 @@ def listen_sqlite(engine: Engine, wait_s: float) -> None:
         """Start a transaction, for a writer with the lock at once."""
         # A deferred begin, the default, loses updates of two concurrent writers.
         writes = connection.get_execution_options().get("writes", False)
+        if writes:
+            connection.exec_driver_sql(f"PRAGMA cache_size = -{WRITER_CACHE_KB}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     sa.event.listen(engine, "connect", prepare)

@@ -185,6 +185,20 @@ def test_reading_keeps_no_other_reader_waiting(records_url: str) -> None:
         assert runs.latest_runs(one, 1) == runs.latest_runs(other, 1) == []
 
 
+def test_readers_go_on_until_a_part_of_the_scores_is_committed(tmp_path: Path) -> None:
+    engine = database.make_engine(f"sqlite:///{tmp_path / 'records.db'}", 0.1)
+    with database.writing(engine) as connection:
+        connection.exec_driver_sql("CREATE TABLE part (content BLOB)")
+
+    with database.writing(engine) as connection:
+        for _ in range(100):
+            connection.exec_driver_sql("INSERT INTO part VALUES (zeroblob(100000))")
+        with database.reading(engine) as reader:
+            n_seen = reader.exec_driver_sql("SELECT count(*) FROM part").scalar_one()
+
+    assert n_seen == 0
+
+
 def test_a_writer_that_waits_too_long_says_so(records_url: str) -> None:
     with (
         database.open_records(records_url, wait_s=0.2) as engine,
