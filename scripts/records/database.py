@@ -17,8 +17,8 @@ from scripts.records import tables
 WAIT_S = 30.0
 # Arbitrary number against a clash with locks of other programs in the same database.
 ADVISORY_LOCK = 0x41445241
-# SQLite locks readers out as soon as the pages of a transaction exceed its cache. A transaction with
-# scores has a few megabytes.
+# SQLite locks readers out as soon as the pages of a transaction exceed its cache. A transaction
+# with scores has a few megabytes.
 WRITER_CACHE_KB = 2**14
 # The version of records that were made before versions were written down.
 BEFORE_VERSIONS = "0001"
