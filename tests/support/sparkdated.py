@@ -1,11 +1,13 @@
 """Dated files with everything that is odd in files, as a cluster and one machine read them."""
 
 import json
+import os
 from contextlib import redirect_stdout
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pandas as pd
 import sqlalchemy as sa
@@ -147,8 +149,8 @@ def describe_run(config: Config) -> dict[str, Any]:
 
 
 def print_backtest(config: Config) -> str:
-    """Run the backtest command, and return the printed tables."""
-    with redirect_stdout(StringIO()) as printed:
+    """Run the backtest command, and return the printed tables, as wide as they are."""
+    with patch.dict(os.environ, COLUMNS=""), redirect_stdout(StringIO()) as printed:
         backtest.show_backtest(config, seed=0)
     return printed.getvalue()
 
