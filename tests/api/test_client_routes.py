@@ -4,7 +4,7 @@ import csv
 import io
 import shutil
 import sqlite3
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -293,8 +293,8 @@ def test_behind_its_first_part_a_csv_reads_several_parts_at_a_time(
 ) -> None:
     tops: list[int] = []
 
-    def note(config: Config, question: Callable[[Any], Any]) -> Any:
-        tops.append(question.args[1]["top"])  # type: ignore[attr-defined]
+    def note(config: Config, question: partial[Any]) -> Any:
+        tops.append(question.args[1]["top"])
         return query_records(config, question)
 
     monkeypatch.setattr(client_routes, "query_records", note)
