@@ -17,7 +17,7 @@ BATCH_BYTES = 2**20
 # So many blocks are read or removed at a time.
 BATCH_BLOCKS = 64
 # So many are removed in a transaction, whose commit keeps readers waiting.
-REMOVED_BLOCKS = 16
+REMOVED_BLOCKS = 64
 # A row takes so many bytes beside its texts.
 ROW_BYTES = 64
 
@@ -101,7 +101,7 @@ class BulkWriter(Struct):
         if not self.rows:
             return
         tables = client_blocks.metadata.tables
-        with database.writing(self.engine) as connection:
+        with database.writing(self.engine, is_one_of_many=True) as connection:
             for name, rows in self.rows.items():
                 insert_rows(connection, tables[name], rows)
         progress.advance()
@@ -158,7 +158,7 @@ def remove_blocks(engine: Engine, scoring_id: int, kinds: Iterable[BlockKind]) -
         n_removed += sum(row.n_clients for row in part if row.kind == BlockKind.SCORES)
         keys = [(row.kind, row.bucket) for row in part]
         table = client_blocks.c
-        with database.writing(engine) as connection:
+        with database.writing(engine, is_one_of_many=True) as connection:
             connection.execute(
                 client_blocks.delete()
                 .where(table.scoring_id == scoring_id)

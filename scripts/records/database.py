@@ -6,13 +6,14 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from scripts.core.errors import NotMadeYetError, PipelineError, RecordsError
 from scripts.records import tables
+from scripts.records.sqlite_locks import PollingConnection
 
 WAIT_S = 30.0
 # Arbitrary number against a clash with locks of other programs in the same database.
@@ -98,25 +99,32 @@ def parse_url(database_url: str) -> sa.URL:
 def listen_sqlite(engine: Engine, wait_s: float) -> None:
     """Set the waiting time, durability and start of transactions of SQLite connections."""
 
-    def prepare(connection: DBAPIConnection, _record: object) -> None:
+    def prepare(connection: PollingConnection, _record: object) -> None:
         """Set the pragmas of a new connection."""
         # SQLAlchemy controls the transactions, and `begin` below starts them.
         connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {int(wait_s * 1000)}")
-        cursor.execute("PRAGMA foreign_keys = ON")
+        connection.wait_s = wait_s
+        connection.execute("PRAGMA foreign_keys = ON")
         # The rollback journal, SQLite's default, stays, because the write-ahead log of libraries
         # before 3.51.3 can lose a commit. EXTRA also makes the removal of a journal durable.
-        cursor.execute("PRAGMA synchronous = EXTRA")
-        cursor.close()
+        connection.execute("PRAGMA synchronous = EXTRA")
 
     def begin(connection: Connection) -> None:
         """Start a transaction, for a writer with the lock at once."""
-        # A deferred begin, the default, loses updates of two concurrent writers.
-        writes = connection.get_execution_options().get("writes", False)
+        options = connection.get_execution_options()
+        writes = options.get("writes", False)
+        driver: Any = connection.connection.driver_connection
+        if options.get("is_one_of_many", False):
+            # A file with the same blocks as before is durable without the file system's own
+            # journal, which waits for the data of all programs. The next transaction of another
+            # kind removes the file.
+            driver.execute("PRAGMA journal_mode = PERSIST")
+            # Some builds of SQLite overwrite what is deleted, and readers wait. An erasure rewrites
+            # the whole file instead.
+            driver.execute("PRAGMA secure_delete = FAST")
+        driver.begin(writes=writes)
         if writes:
             connection.exec_driver_sql(f"PRAGMA cache_size = -{WRITER_CACHE_KB}")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     sa.event.listen(engine, "connect", prepare)
     sa.event.listen(engine, "begin", begin)
@@ -140,7 +148,8 @@ def make_engine(database_url: str, wait_s: float) -> Engine:
     """Return an engine with a waiting time of its connections for writers."""
     url = parse_url(database_url)
     if url.get_backend_name() == "sqlite":
-        engine = sa.create_engine(url, poolclass=sa.NullPool)
+        own = {"factory": PollingConnection, "timeout": 0}
+        engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=own)
         listen_sqlite(engine, wait_s)
     else:
         arguments = {"connect_timeout": max(2, int(wait_s))}
@@ -165,11 +174,20 @@ def no_records(url: sa.URL) -> NotMadeYetError:
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """Open an exclusive transaction for writing, with a rollback after an error."""
+def writing(engine: Engine, *, is_one_of_many: bool = False) -> Iterator[Connection]:
+    """Open an exclusive transaction for writing, with a rollback after an error.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        The records.
+    is_one_of_many : bool
+        Whether further transactions of the same kind follow at once. SQLite then keeps the file
+        of its journal for them.
+    """
     with (
         as_records_error(engine.url),
-        engine.execution_options(writes=True).begin() as connection,
+        engine.execution_options(writes=True, is_one_of_many=is_one_of_many).begin() as connection,
     ):
         yield connection
 

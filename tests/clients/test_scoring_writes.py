@@ -39,12 +39,12 @@ began = 0
 writing = database.writing
 
 @contextmanager
-def counted(engine):
+def counted(engine, **options):
     global began
     began += 1
     if began == number and not at_end:
         os.kill(os.getpid(), signal.SIGKILL)
-    with writing(engine) as connection:
+    with writing(engine, **options) as connection:
         yield connection
         if began == number and at_end:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -143,8 +143,8 @@ def test_no_transaction_is_long(config: Config, monkeypatch: pytest.MonkeyPatch)
     writing, sizes = database.writing, []
 
     @contextmanager
-    def measured(engine: Engine) -> Iterator[Connection]:
-        with writing(engine) as connection:
+    def measured(engine: Engine, *, is_one_of_many: bool = False) -> Iterator[Connection]:
+        with writing(engine, is_one_of_many=is_one_of_many) as connection:
             before = connection.connection.driver_connection.total_changes  # type: ignore[union-attr]
             yield connection
             sizes.append(
