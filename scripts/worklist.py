@@ -28,7 +28,7 @@ from scripts.clients.response_types import RecordedWork, Worklist, WorklistEntry
 from scripts.clients.work_input import RESULTS, WorkInput
 from scripts.clients.worklist import DEFAULT_TOP
 from scripts.core import column_words, console, files, progress, terminal
-from scripts.core.config import Config
+from scripts.core.config import Config, Schema
 from scripts.core.errors import DatasetError, MailError, NotMadeYetError
 from scripts.data import (
     client_dates,
@@ -83,6 +83,16 @@ def query_records(config: Config, query: Callable[[Any], Page]) -> Page:
         return query(connection)
 
 
+def warn_of_leavers(n_gone: int, n_rows: int, schema: Schema) -> None:
+    """Log the number of clients left out because they have left, and refuse a list of nobody."""
+    if not n_gone:
+        return
+    shown = f"by the column {schema.leaving_names[0]!r}"
+    if not n_rows:
+        raise DatasetError(f"All {n_gone} clients of the table have left {shown}.")
+    log.info("%d clients of the table have left %s, and are not ranked.", n_gone, shown)
+
+
 def rank_file(config: Config, path: Path, top: int) -> tuple[list[WorklistEntry], FileReading]:
     """Rank the clients of a table file with the production model, without labels.
 
@@ -119,6 +129,8 @@ def rank_file(config: Config, path: Path, top: int) -> tuple[list[WorklistEntry]
     if n_rows == 0:
         raise DatasetError(f"No usable row was found. {read_report.format_complaints([reading])}")
     day = name_dates.ranking_day(path.name, used.date_column)
+    columns, n_gone = client_dates.leave_out_leavers(columns, used, day)
+    warn_of_leavers(n_gone, len(columns[schema.columns[0]]), used)
     latest = client_dates.derive_latest(columns, used, day)
     words = column_words.words_of(config.schema)
     entries = worklist.rank_table(current.model, latest, config.api, config.worklist, top, words)

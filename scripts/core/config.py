@@ -67,6 +67,14 @@ class DateColumn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     format: str = ISO_FORMAT
 
 
+class LeavingColumn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A column of the day of leaving, blank for clients, or of a status with labels of leavers."""
+
+    column: str
+    format: str = ISO_FORMAT
+    labels: tuple[Label, ...] = ()
+
+
 class ColumnLabel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The name of a column for people, and the unit of its values."""
 
@@ -98,6 +106,7 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     key: str | UnsetType = UNSET
     date: str | DateColumn | UnsetType = UNSET
     dates: tuple[str, ...] | dict[str, str] | UnsetType = UNSET
+    leaving: str | LeavingColumn | UnsetType = UNSET
     changes: tuple[str, ...] | UnsetType = UNSET
     ratios: dict[str, tuple[str, str]] | UnsetType = UNSET
     currency: dict[str, Annotated[str, Meta(pattern=CURRENCY_SIGN)]] | UnsetType = UNSET
@@ -116,6 +125,24 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if isinstance(self.date, str):
             return DateColumn(column=self.date)
         return self.date or None
+
+    @property
+    def leaving_column(self) -> LeavingColumn | None:
+        """Column with the day of leaving or the status of a client, None without one."""
+        if isinstance(self.leaving, str):
+            return LeavingColumn(column=self.leaving)
+        return self.leaving or None
+
+    @property
+    def status_columns(self) -> tuple[str, ...]:
+        """Text columns that are read and no features: the status of a client, if declared."""
+        leaving = self.leaving_column
+        return () if leaving is None or not leaving.labels else (leaving.column,)
+
+    @property
+    def leaving_names(self) -> tuple[str, ...]:
+        """The column of `leaving_column`, if there is one."""
+        return () if self.leaving_column is None else (self.leaving_column.column,)
 
     @property
     def date_formats(self) -> dict[str, str]:
@@ -149,10 +176,12 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def date_cells(self) -> dict[str, str]:
-        """Date format by column of a file, the row's own date first."""
-        own = self.date_column
+        """Date format by column of a file: the row's own date, the others, the day of leaving."""
+        own, leaving = self.date_column, self.leaving_column
         first = {} if own is None or own.column == FILE_NAME else {own.column: own.format}
-        return first | self.date_formats
+        is_day = leaving is not None and not leaving.labels
+        last = {leaving.column: leaving.format} if leaving is not None and is_day else {}
+        return first | self.date_formats | last
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -167,7 +196,7 @@ class Schema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def file_columns(self) -> tuple[str, ...]:
         """All required columns of a client file."""
-        return (*self.columns, *self.date_cells)
+        return (*self.columns, *self.date_cells, *self.status_columns)
 
     @property
     def labels(self) -> dict[str, int]:
@@ -203,11 +232,14 @@ class IngestionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class OutcomeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Files of outcomes: key and date of leaving, or key, date and label."""
+    """Files of outcomes: key and date of leaving, or key, date and label.
 
-    input_folder_path: Path
-    date: str
+    Without a folder the client tables have the outcomes, in the column of `Schema.leaving`.
+    """
+
     horizon_days: Annotated[int, Meta(ge=1, le=3660)]
+    input_folder_path: Path | None = None
+    date: str = ""
     key: str = ""
     label: str = ""
     format: str = ISO_FORMAT

@@ -50,8 +50,8 @@ FOLDER_KEYS = (
 # Folders that may lie in an object store, for the Spark engine.
 READ_KEYS = ("input_folder_path", "test_data_path")
 OUTCOMES_KEY = "outcomes.input_folder_path"
-# The target of a table whose outcomes come in files of their own.
-LEFT = "left"
+# The target of a table whose outcomes come in files of their own, unless a column is called so.
+LEFT, LEFT_WITHIN = "left", "left within the horizon"
 
 
 def find_config_path(chosen: Path | None) -> Path:
@@ -101,8 +101,9 @@ def resolve_paths(config: Config, folder: Path) -> Config:
         smtp = resolve_files(alerts.smtp, folder, "password_file", "ca_file")
         alerts = msgspec.structs.replace(alerts, smtp=smtp)
     outcomes = config.outcomes
-    if outcomes is not None and not isinstance(outcomes.input_folder_path, RemotePath):
-        place = Path(os.path.normpath(folder / outcomes.input_folder_path))
+    place = None if outcomes is None else outcomes.input_folder_path
+    if outcomes is not None and place is not None and not isinstance(place, RemotePath):
+        place = Path(os.path.normpath(folder / place))
         outcomes = msgspec.structs.replace(outcomes, input_folder_path=place)
     return msgspec.structs.replace(
         config, **folders, database_url=url, api=api, outcomes=outcomes, worklist=worklist,
@@ -197,11 +198,13 @@ def choose_key(section: dict[str, Any]) -> dict[str, Any]:
 def fill_schema(section: dict[str, Any], *, has_outcomes: bool = False) -> dict[str, Any]:
     """Return a schema section with the keys to infer from the data, if a target is named.
 
-    Without a target the section describes the practice data, and their defaults apply. Files of
-    outcomes are a target, too.
+    Without a target the section describes the practice data, and their defaults apply. Outcomes
+    are a target, too.
     """
     if has_outcomes:
-        section = {"target": LEFT} | section
+        leaving = section.get("leaving")
+        column = leaving.get("column") if isinstance(leaving, dict) else leaving
+        section = {"target": LEFT if column != LEFT else LEFT_WITHIN} | section
     if "target" not in section:
         return section
     section = choose_key(section)
@@ -275,7 +278,7 @@ def check_groups(schema: Schema, place: str) -> None:
 def check_folders(config: Config, place: str) -> None:
     """Refuse equal folders for input tables and for output."""
     read_folders = {key: getattr(config, key) for key in READ_KEYS}
-    if config.outcomes is not None:
+    if config.outcomes is not None and config.outcomes.input_folder_path is not None:
         read_folders["outcomes.input_folder_path"] = config.outcomes.input_folder_path
         if config.outcomes.input_folder_path in (config.input_folder_path, config.test_data_path):
             raise ConfigError(
@@ -303,7 +306,7 @@ def check_no_password(address: str, place: str) -> None:
 def check_addresses(config: Config, place: str) -> None:
     """Refuse addresses of object stores for output folders, and without the Spark engine."""
     paths = {key: getattr(config, key) for key in FOLDER_KEYS}
-    if config.outcomes is not None:
+    if config.outcomes is not None and config.outcomes.input_folder_path is not None:
         paths[OUTCOMES_KEY] = config.outcomes.input_folder_path
     for key, path in paths.items():
         if not isinstance(path, RemotePath):
@@ -424,7 +427,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     if settings.get("test_data_path", 0) is None:
         del settings["test_data_path"]
     if isinstance(settings.get("schema"), dict):
-        has_outcomes = isinstance(settings.get("outcomes"), dict)
+        has_outcomes = isinstance(settings.get("outcomes"), dict) or "leaving" in settings["schema"]
         settings["schema"] = fill_schema(settings["schema"], has_outcomes=has_outcomes)
     return settings
 
@@ -434,6 +437,11 @@ def check_config(config: Config, place: str) -> None:
     check_schema(config.schema, place, is_declared=True)
     if config.outcomes is not None:
         time_settings.check_outcomes(config.outcomes, config.schema, place)
+    elif config.schema.leaving_column is not None:
+        raise ConfigError(
+            f'{place}, schema.leaving, needs outcomes, such as {{"horizon_days": 90}}: how far'
+            " ahead you want to know."
+        )
     time_settings.check_test_data(config, place)
     check_engine(config.engine, place)
     check_addresses(config, place)

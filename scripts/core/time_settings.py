@@ -2,7 +2,14 @@
 
 from datetime import date
 
-from scripts.core.config import FILE_NAME, ISO_FORMAT, Config, OutcomeSettings, Schema
+from scripts.core.config import (
+    FILE_NAME,
+    ISO_FORMAT,
+    Config,
+    OutcomeSettings,
+    Schema,
+    normalise_label,
+)
 from scripts.core.dates import parse_date
 from scripts.core.errors import ConfigError
 from scripts.core.names import find_duplicates
@@ -46,9 +53,29 @@ def check_sources(schema: Schema, place: str, *, is_numeric_known: bool) -> None
         )
 
 
+def check_leaving(schema: Schema, place: str) -> None:
+    """Refuse a column of leaving with both a format and labels, or with blank labels."""
+    leaving = schema.leaving_column
+    if leaving is None:
+        return
+    if leaving.labels and leaving.format != ISO_FORMAT:
+        raise ConfigError(
+            f"{place}, schema.leaving: a status has labels, and a day has a format; give one of the"
+            " two."
+        )
+    if not all(normalise_label(label) for label in leaving.labels):
+        raise ConfigError(
+            f"{place}, schema.leaving.labels: a blank status cannot mean that a client has left."
+        )
+    check_format(leaving.format, f"{place}, schema.leaving")
+
+
 def check_time(schema: Schema, place: str, *, is_numeric_known: bool = True) -> None:
     """Refuse a key, dates, changes and ratios in conflict with further columns."""
-    dated = {"dates": schema.dates, "changes": schema.changes, "ratios": schema.ratios}
+    dated = {
+        "dates": schema.dates, "changes": schema.changes, "ratios": schema.ratios,
+        "leaving": schema.leaving,
+    }  # fmt: skip
     for key in (key for key, declared in dated.items() if declared and not schema.date):
         raise ConfigError(
             f"{place}, schema.{key}, needs schema.date: the column that says as of when a row is,"
@@ -61,23 +88,49 @@ def check_time(schema: Schema, place: str, *, is_numeric_known: bool = True) -> 
                 " time."
             )
         own = schema.date_column
-        named = (schema.as_of, *schema.date_formats, *schema.columns, *schema.ignore)
+        named = (
+            schema.as_of, *schema.date_formats, *schema.columns, *schema.ignore,
+            *schema.leaving_names,
+        )  # fmt: skip
         duplicates = find_duplicates(named)
         if duplicates:
             raise ConfigError(f"{place}, schema, names the columns {duplicates} more than once.")
         check_format(own.format, f"{place}, schema.date")
+    check_leaving(schema, place)
     for name, date_format in schema.date_formats.items():
         check_format(date_format, f"{place}, schema.dates, {name}")
     check_sources(schema, place, is_numeric_known=is_numeric_known)
 
 
+def check_source(outcomes: OutcomeSettings, schema: Schema, place: str) -> None:
+    """Refuse outcomes without files and without a column in the client tables."""
+    has_folder, has_date = outcomes.input_folder_path is not None, bool(outcomes.date)
+    if has_folder and not has_date:
+        raise ConfigError(
+            f"{place}, outcomes, needs date: the column of the files with the day of leaving."
+        )
+    of_files = {"date": has_date, "key": outcomes.key, "label": outcomes.label}
+    lost = [key for key, declared in of_files.items() if declared and not has_folder]
+    if lost:
+        raise ConfigError(
+            f"{place}, outcomes, has {lost} of files, and no input_folder_path with the files. If"
+            " the client tables have the day of leaving, name the column in schema.leaving."
+        )
+    if not has_folder and schema.leaving_column is None:
+        raise ConfigError(
+            f"{place}, outcomes, needs input_folder_path, the folder of the files of outcomes, or"
+            " schema.leaving, the column of the client tables with the day of leaving."
+        )
+
+
 def check_outcomes(outcomes: OutcomeSettings, schema: Schema, place: str) -> None:
-    """Refuse outcomes without dated rows, and dates in an unknown format."""
+    """Refuse outcomes without dated rows or a source, and dates in an unknown format."""
     if not schema.date:
         raise ConfigError(
             f"{place}, outcomes, needs schema.date: an outcome belongs to the rows of the"
             f" {outcomes.horizon_days} days before it."
         )
+    check_source(outcomes, schema, place)
     check_format(outcomes.format, f"{place}, outcomes.format")
     if outcomes.complete_until is not None:
         try:

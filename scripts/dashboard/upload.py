@@ -137,12 +137,22 @@ def upload() -> Answer:
     return show_page()
 
 
-def rank_columns(now: Serving, columns: Columns, name: str) -> list[WorklistEntry]:
-    """Rank the clients of an uploaded table with a name."""
+def rank_columns(now: Serving, columns: Columns, name: str) -> tuple[list[WorklistEntry], int]:
+    """Rank the clients of an uploaded table with a name, and count those who have left.
+
+    Raises
+    ------
+    RefusedError
+        If all have left.
+    """
     used, config = now.release_or_refuse().model, now.config
     day = name_dates.ranking_day(name, used.schema.date_column)
-    latest = client_dates.derive_latest(columns, used.schema, day)
-    return import_queries().rank_table(used, latest, config)
+    kept, n_gone = client_dates.leave_out_leavers(columns, used.schema, day)
+    if n_gone and not any(kept.values()):
+        left_by = used.schema.leaving_names[0]
+        raise RefusedError(422, f"All {n_gone} clients have left by the column {left_by!r}.")
+    latest = client_dates.derive_latest(kept, used.schema, day)
+    return import_queries().rank_table(used, latest, config), n_gone
 
 
 def as_csv(entries: list[WorklistEntry]) -> Answer:
@@ -228,11 +238,19 @@ def rank() -> Answer:
     n_usable = reading.n_rows - len(reading.rejected)
     if reading.refused or n_usable <= 0:
         return show_page(422, action="rank", sent=sent, reading=reading)
-    entries = rank_columns(now, columns, sent.name)
+    try:
+        entries, n_gone = rank_columns(now, columns, sent.name)
+    except RefusedError as refusal:
+        return show_page(refusal.status, action="rank", fault=refusal.detail)
     if request.form.get("as") == "csv":
         return as_csv(entries)
     return show_page(
-        action="rank", sent=sent, reading=reading, ranked=entries[:N_RANKED], n_usable=n_usable
+        action="rank",
+        sent=sent,
+        reading=reading,
+        ranked=entries[:N_RANKED],
+        n_usable=len(entries),
+        n_gone=n_gone,
     )
 
 

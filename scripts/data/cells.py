@@ -182,7 +182,7 @@ def cell_parsers(schema: Schema, *, needs_label: bool = True) -> dict[str, Calla
 
     parsers: dict[str, Callable[[str], Any]] = dict.fromkeys(schema.ids, parse_id)
     parsers |= {name: number_parser(name) for name in schema.numeric}
-    parsers |= dict.fromkeys(schema.categorical, str.strip)
+    parsers |= dict.fromkeys((*schema.categorical, *schema.status_columns), str.strip)
     parsers |= {
         name: functools.partial(parse_day, date_format=date_format, is_needed=name == schema.as_of)
         for name, date_format in schema.date_cells.items()

@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
-from scripts.core.config import AS_OF, FILE_NAME, Schema
+from scripts.core.config import AS_OF, FILE_NAME, Schema, normalise_label
 from scripts.core.dates import parse_date
 from scripts.data.cells import EPOCH, LARGEST_NUMBER
 
@@ -189,8 +189,9 @@ def first_and_last(days: NDArray[np.int64], chosen: NDArray[np.bool_]) -> tuple[
 
 
 def find_whole_days(
-    days: NDArray[np.int64], n_rows: NDArray[np.int64] | None = None, share: float = 0.1
-) -> NDArray[np.int64]:
+    days: NDArray[np.int64], n_rows: NDArray[np.int64] | NDArray[np.bool_] | None = None,
+    share: float = 0.1,
+) -> NDArray[np.int64]:  # fmt: skip
     """Return the days with at least a tenth of the rows of the fullest day, sorted.
 
     A day with fewer rows is an addition to the extract before, such as an upload of some clients.
@@ -210,7 +211,7 @@ def ranking_schema(schema: Schema, header: Sequence[str]) -> Schema:
         The schema of the model.
     header : sequence of str
         The columns of the table. Without the column of the row's own date `as_of` counts, and
-        without both the rows are of today.
+        without both the rows are of today. The column of leaving may be missing.
 
     Returns
     -------
@@ -218,10 +219,59 @@ def ranking_schema(schema: Schema, header: Sequence[str]) -> Schema:
         Without a target. Without dates otherwise the schema of the model.
     """
     wanted = msgspec.structs.replace(reading_schema(schema), target="")
+    if not set(schema.leaving_names) <= set(header):
+        wanted = msgspec.structs.replace(wanted, leaving=UNSET)
     own = schema.date_column
     if own is None or own.column in header:
         return wanted
     return msgspec.structs.replace(wanted, date=AS_OF if AS_OF in header else FILE_NAME)
+
+
+def list_days(columns: Mapping[str, Sequence[Any]], schema: Schema, day: int) -> list[int]:
+    """Return the day of each row of a table: of its column, of `as_of`, or the same for all."""
+    n_rows = len(columns[schema.client_key])
+    return list(columns.get(schema.as_of) or columns.get(AS_OF) or [day] * n_rows)
+
+
+def has_left(cell: Any, day: int, schema: Schema) -> bool:
+    """Return whether a cell of the column of leaving says that a client has left on a day."""
+    leaving = schema.leaving_column
+    if leaving is not None and leaving.labels:
+        return normalise_label(cell) in map(normalise_label, leaving.labels)
+    return bool(cell <= day)
+
+
+def leave_out_leavers(
+    columns: Mapping[str, Sequence[Any]], schema: Schema, day: int
+) -> tuple[dict[str, list[Any]], int]:
+    """Return the rows of a table without those of clients who have left by their latest row.
+
+    Parameters
+    ----------
+    columns : mapping of str to sequence of shape (n_rows,)
+        The columns read by `ranking_schema`, days counted from 1970-01-01, NaN where blank.
+    schema : Schema
+        The schema of the model.
+    day : int
+        The day of rows without a date of their own.
+
+    Returns
+    -------
+    tuple of dict of str to list and int
+        The columns, and the number of clients left out. Without a column of leaving it is 0.
+    """
+    everything = {name: list(values) for name, values in columns.items()}
+    if not schema.leaving_names or schema.leaving_names[0] not in columns:
+        return everything, 0
+    clients, cells = columns[schema.client_key], columns[schema.leaving_names[0]]
+    days = list_days(columns, schema, day)
+    latest: dict[str, int] = {}
+    for place, client in enumerate(clients):
+        if client not in latest or days[place] >= days[latest[client]]:
+            latest[client] = place
+    gone = {name for name, n in latest.items() if has_left(cells[n], days[n], schema)}
+    kept = [place for place, client in enumerate(clients) if client not in gone]
+    return {name: [values[n] for n in kept] for name, values in everything.items()}, len(gone)
 
 
 def derive_latest(
@@ -246,7 +296,7 @@ def derive_latest(
     if not schema.date:
         return {name: list(values) for name, values in columns.items()}
     clients = columns[schema.client_key]
-    days = list(columns.get(schema.as_of) or columns.get(AS_OF) or [day] * len(clients))
+    days = list_days(columns, schema, day)
     order = sorted(range(len(clients)), key=lambda place: (clients[place], days[place]))
     following = [*order[1:], None]
     last, before = [], []

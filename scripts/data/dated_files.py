@@ -72,4 +72,4 @@ def plan_file(path: Path, schema: Schema, *, has_outcomes: bool) -> FilePlan:
 
 def column_names(schema: Schema) -> tuple[str, ...]:
     """Return the columns of a dated table: the columns of files, and the day."""
-    return (*schema.columns, schema.as_of, *schema.date_formats)
+    return (*schema.columns, schema.as_of, *schema.date_formats, *schema.leaving_names)

@@ -18,13 +18,15 @@ class JudgedRows(Struct, frozen=True):
     """The outcomes of rows, and masks of shape (n_rows,).
 
     `in_fold` are the rows of clients in the test fold. A row `is_open` if it is the last one of its
-    client in the input, and its outcome is unknown.
+    client in the input, and its outcome is unknown. It `is_gone` if that holds, and its client has
+    left before.
     """
 
     found: RowOutcomes
     of_test: Flags
     in_fold: Flags
     is_open: Flags
+    is_gone: Flags
 
 
 def judge_rows(
@@ -48,4 +50,5 @@ def judge_rows(
     is_open = (places[schema.target].to_numpy(np.int64) == UNLABELLED) & ~found.left_after
     is_open[of_test] = False
     is_open[~of_test] &= dated_rows.is_last(places[~of_test])
-    return JudgedRows(found, of_test, time_split.in_fold(places[schema.client_key]), is_open)
+    in_fold = time_split.in_fold(places[schema.client_key])
+    return JudgedRows(found, of_test, in_fold, is_open & ~found.is_gone, is_open & found.is_gone)

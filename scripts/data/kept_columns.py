@@ -51,7 +51,7 @@ def reading_schema(schema: Schema, columns: Sequence[str]) -> Schema:
     return msgspec.structs.replace(
         schema, ids=schema.client_ids, numeric=(), categorical=tuple(columns), ignore=(),
         minimum={}, percent=(), inferred=(), dates=UNSET, changes=UNSET, ratios=UNSET,
-        currency=UNSET,
+        currency=UNSET, leaving=UNSET,
     )  # fmt: skip
 
 

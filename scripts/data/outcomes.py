@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from scripts.core import dates, files
 from scripts.core.config import OutcomeSettings, Schema
-from scripts.data import client_dates, csv_reader, dated_rows, table_reader
+from scripts.data import client_dates, csv_reader, dated_rows, leaving_days, table_reader
 from scripts.data.cells import EPOCH, UNLABELLED
+from scripts.data.leaving_days import OwnLeaving
 from scripts.data.read_report import FileReading, RejectedRow
 
 # More days than any two dates are apart. Shifts take a fifth of the time of divisions.
@@ -47,7 +48,8 @@ class KnownOutcomes(Struct, frozen=True):
     LEFT; of a client in no client table there may be several. `complete_until` is the day up to
     which all outcomes are known, None if unknown. `n_strangers` records are of clients in no client
     table. Further `n_future` records are of a day to come, and left out. `n_contradicted` records
-    are left out for a later one that says the opposite of the same client and day.
+    are left out for a later one that says the opposite of the same client and day. `extract_days`
+    are the days of the extracts, without smaller additions, sorted.
     """
 
     records: pd.DataFrame = field(default_factory=no_records)
@@ -56,19 +58,22 @@ class KnownOutcomes(Struct, frozen=True):
     n_strangers: int = 0
     n_future: int = 0
     n_contradicted: int = 0
+    extract_days: tuple[int, ...] = ()
 
 
 class RowOutcomes(Struct, frozen=True):
     """The outcomes of the rows of a table, arrays of shape (n_rows,).
 
     `labels` are 1, 0 or UNLABELLED. Only mature rows are trained on. A client has `left_before` a
-    row if an outcome is of the day of the row or earlier, and `left_after` if one is later.
+    row if an outcome is of the day of the row or earlier, and `left_after` if one is later. Who has
+    left before and is not back `is_gone`: no client of the day of the row.
     """
 
     labels: NDArray[np.int64]
     is_mature: Flags
     left_before: Flags
     left_after: Flags
+    is_gone: Flags
 
 
 def file_schema(settings: OutcomeSettings, schema: Schema) -> Schema:
@@ -323,11 +328,29 @@ def find_misfit(
     )
 
 
-def find_complete_until(records: pd.DataFrame, settings: OutcomeSettings) -> int | None:
-    """Return the last day with known outcomes: declared, or the latest record's day."""
+def find_complete_until(
+    records: pd.DataFrame, settings: OutcomeSettings, whole_days: Days | None = None
+) -> int | None:
+    """Return the last day with known outcomes: declared, the latest record's, or of an extract.
+
+    `whole_days` are the days of extracts whose rows have the outcomes of the rows before.
+    """
     if settings.complete_until is not None:
         return dates.parse_date(settings.complete_until).toordinal() - EPOCH
-    return None if records.empty else int(records[DAY].max())
+    if not records.empty:
+        return int(records[DAY].max())
+    return int(whole_days[-1]) if whole_days is not None and len(whole_days) else None
+
+
+def complete_by_rows(
+    known: KnownOutcomes, whole_days: Days, settings: OutcomeSettings, schema: Schema
+) -> KnownOutcomes:
+    """Return outcomes with the days of the extracts, up to which a column of leaving is known."""
+    until = known.complete_until
+    if schema.leaving_names and until is None:
+        until = find_complete_until(known.records, settings, whole_days)
+    days = tuple(whole_days.tolist())
+    return msgspec.structs.replace(known, complete_until=until, extract_days=days)
 
 
 def accept(
@@ -465,6 +488,36 @@ def label_places(
         is_mature=is_labelled | ((left | stayed) & is_over & ~left_before),
         left_before=left_before,
         left_after=~np.isnan(following),
+        is_gone=np.zeros(len(own), np.bool_),
+    )
+
+
+def label_by_files(
+    table: pd.DataFrame, outcomes: KnownOutcomes, settings: OutcomeSettings, schema: Schema
+) -> RowOutcomes:
+    """Return the outcome of each row by the records of files, as `label_rows` does."""
+    own = table[schema.target].to_numpy(np.int64)
+    places = locate(table, outcomes.records, schema)
+    known = find_known(places, outcomes)
+    parts = [
+        label_places(own[start : start + PART_ROWS], rows, known, settings)
+        for start in range(0, len(own), PART_ROWS)
+        if len(rows := places.rows[start : start + PART_ROWS])
+    ]
+    names = ("labels", "is_mature", "left_before", "left_after", "is_gone")
+    return RowOutcomes(*(np.concatenate([getattr(part, n) for part in parts]) for n in names))
+
+
+def add_leaving(found: RowOutcomes, own: OwnLeaving) -> RowOutcomes:
+    """Return outcomes with those of the column of leaving where there is none yet."""
+    is_left = (own.labels == 1) & (found.labels == UNLABELLED)
+    labels = np.where(found.labels == UNLABELLED, own.labels, found.labels)
+    return RowOutcomes(
+        labels=labels,
+        is_mature=(found.is_mature | own.is_mature) & ~own.left_before,
+        left_before=found.left_before | own.left_before,
+        left_after=found.left_after | is_left,
+        is_gone=found.is_gone | own.left_before,
     )
 
 
@@ -488,29 +541,22 @@ def label_rows(
     Returns
     -------
     RowOutcomes
-        A label in the row counts before the files.
+        A label in the row counts before the files, and the files before the column of leaving.
     """
     own = table[schema.target].to_numpy(np.int64)
     none = np.zeros(len(table), np.bool_)
+    found = RowOutcomes(own, own != UNLABELLED, none, none, none)
     if settings is None or not len(table):
-        return RowOutcomes(own, own != UNLABELLED, none, none)
-    places = locate(table, outcomes.records, schema)
-    known = find_known(places, outcomes)
-    parts = [
-        label_places(own[start : start + PART_ROWS], rows, known, settings)
-        for start in range(0, len(own), PART_ROWS)
-        if len(rows := places.rows[start : start + PART_ROWS])
-    ]
-    return RowOutcomes(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("labels", "is_mature", "left_before", "left_after")
-        )
-    )
+        return found
+    if settings.input_folder_path is not None:
+        found = label_by_files(table, outcomes, settings, schema)
+    if not schema.leaving_names:
+        return found
+    horizon_days, until = settings.horizon_days, outcomes.complete_until
+    return add_leaving(found, leaving_days.judge(table, schema, horizon_days, until))
 
 
 def list_files(settings: OutcomeSettings | None) -> list[Path]:
     """List the outcome files in name order, none without their folder."""
-    if settings is None or not settings.input_folder_path.exists():
-        return []
-    return list(files.list_tables(settings.input_folder_path))
+    place = None if settings is None else settings.input_folder_path
+    return [] if place is None or not place.exists() else list(files.list_tables(place))

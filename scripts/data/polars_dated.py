@@ -25,11 +25,17 @@ IS_LABELLED = "\x00labelled"
 ORIGIN = "\x00origin"
 
 
+def leaving_kind(schema: Schema) -> Any:
+    """Return the type of the column of leaving: text of a status, or a day."""
+    return pl.String if schema.status_columns else pl.Float64
+
+
 def column_kinds(schema: Schema) -> dict[Any, Any]:
     """Return the type of each column of the rows of files, as `complete` returns them."""
     rows = client_dates.row_schema(schema)
     kinds: dict[Any, Any] = dict.fromkeys(rows.columns, pl.String)
     kinds |= dict.fromkeys(rows.numeric, pl.Float64)
+    kinds |= {name: leaving_kind(schema) for name in schema.leaving_names}
     return kinds | dict.fromkeys((schema.target, schema.as_of), pl.Int64)
 
 
@@ -169,8 +175,9 @@ def add_changes(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
 
 
 def place_names(schema: Schema) -> tuple[str, ...]:
-    """Return the columns for the order of rows: key, day, label and OF_TEST."""
-    return schema.client_key, schema.as_of, schema.target, dated_rows.OF_TEST
+    """Return the columns for order and use of rows: key, day, label, OF_TEST, that of leaving."""
+    own = schema.client_key, schema.as_of, schema.target, dated_rows.OF_TEST
+    return (*own, *schema.leaving_names)
 
 
 def find_places(parts: Sequence[pl.DataFrame], schema: Schema) -> pl.DataFrame:

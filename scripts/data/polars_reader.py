@@ -197,7 +197,7 @@ class BlockReader(Struct):
         schema = self.schema
         proofs = [
             polars_proofs.prove_text(pl.col(name), is_id=name in schema.ids, is_plain=is_plain)
-            for name in (*schema.ids, *schema.categorical)
+            for name in (*schema.ids, *schema.categorical, *schema.status_columns)
         ]
         columns: list[pl.Expr | pl.Series] = []
         for name in schema.numeric:

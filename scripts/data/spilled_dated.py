@@ -47,7 +47,7 @@ SAMPLED = 256
 BATCH_ROWS = 2**14
 # Beside the columns of the dataset: the group of a row, and whether its client is open today.
 GROUP, OPEN = "\x00group", "\x00open"
-GROUP_NAMES = ("labels", "is_mature", "left_before", "of_test", "in_fold")
+GROUP_NAMES = ("labels", "is_mature", "left_before", "of_test", "in_fold", "gone")
 
 Ints = NDArray[np.int64]
 Judged = Mapping[str, NDArray[Any]]

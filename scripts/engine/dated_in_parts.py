@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scripts.core import files
 from scripts.core.config import Config, Schema
 from scripts.core.errors import DatasetError
-from scripts.data import judged_rows, outcomes, read_report, table_reader
+from scripts.data import client_dates, judged_rows, outcomes, read_report, table_reader
+from scripts.data.dated_rows import OF_TEST
 from scripts.data.outcomes import KnownOutcomes, RecordFit, RowOutcomes
 from scripts.engine import dated_ingest, mature_rows
 from scripts.engine.dated_ingest import CleanMore, DatedIntake, EncodedRows, LabelledRows
@@ -28,13 +29,19 @@ def read_outcomes(derived: Any, config: Config, schema: Schema, today: int) -> K
         return KnownOutcomes()
     paths = outcomes.list_files(settings)
     read = [outcomes.read_records(path, settings, schema) for path in paths]
-    records, fits, days = [records for records, _ in read], [RecordFit()] * len(read), []
+    records, fits = [records for records, _ in read], [RecordFit()] * len(read)
+    days, counts = [], []
     for part in derived.iterate():
         places = part.places
-        days += [int(places[schema.as_of].min()), int(places[schema.as_of].max())]
+        of_part = places[schema.as_of].to_numpy(np.int64)
+        days += [int(of_part.min()), int(of_part.max())]
+        counts.append(client_dates.count_days(of_part, ~places[OF_TEST].to_numpy(np.bool_)))
         found = outcomes.count_fits(records, places, schema, settings.horizon_days)
         fits = [before + fit for before, fit in zip(fits, found, strict=True)]
-    return outcomes.accept(read, fits, (min(days), max(days)), settings, schema, today)
+    known = outcomes.accept(read, fits, (min(days), max(days)), settings, schema, today)
+    of_parts, n_rows = map(np.concatenate, zip(*counts, strict=True))
+    whole = client_dates.find_whole_days(of_parts, n_rows)
+    return outcomes.complete_by_rows(known, whole, settings, schema)
 
 
 def judge(
@@ -46,6 +53,7 @@ def judge(
     return {
         "labels": found.labels, "is_mature": found.is_mature, "left_before": found.left_before,
         "of_test": judged.of_test, "in_fold": judged.in_fold, "open": judged.is_open,
+        "gone": judged.is_gone,
     }  # fmt: skip
 
 
@@ -65,6 +73,7 @@ def label(
             left_before=groups.find("left_before") == 1,
             # Of a row only: it decides which clients are open.
             left_after=np.zeros(len(groups.codes), np.bool_),
+            is_gone=groups.find("gone") == 1,
         ),
         outcomes=known, readings=derived.readings, test_readings=derived.test_readings,
         n_repeated=derived.n_read - int(groups.n_rows.sum()), n_rows=groups.n_rows,
@@ -166,7 +175,7 @@ def ingest_files(
     """
     by_time = config.tests_latest_rows
     rows, read = read_input(paths, schema, config, today, bound_bytes)
-    clients = find_todays(rows, read)
+    clients, n_gone = find_todays(rows, read), dated_ingest.count_gone(read)
     dated_ingest.check_trainable(read, config, clients, rows)
     parts = dated_ingest.split(read, config)
     content, n_rows, dropped = rows.encode(parts.is_training, clean_more)
@@ -183,12 +192,13 @@ def ingest_files(
         test_parts=test_parts,
         clients=clients,
         n_returned=n_returned,
+        n_gone=n_gone,
         readings=read.readings,
         account=dated_ingest.count_rows(read, parts),
         history=rows,
         periods=dated_ingest.find_periods(read.days, parts),
         notices=[
-            *dated_ingest.describe_outcomes(read.outcomes, n_returned),
+            *dated_ingest.describe_outcomes(read, schema, n_returned, n_gone),
             *dated_ingest.describe_split(parts),
             *overlap,
             *describe_share(share),

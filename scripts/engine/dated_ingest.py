@@ -120,7 +120,8 @@ class DatedIntake(Struct, frozen=True):
     """The result of an ingestion of dated files, before the dataset is written.
 
     `write_dataset` takes a folder and a stamp, and returns the path and the number of rows. Of
-    today's clients `n_returned` had left before.
+    today's clients `n_returned` had left before. Further `n_gone` clients in the newest extract
+    have left, and are none of today's.
     """
 
     n_labelled: int
@@ -136,6 +137,7 @@ class DatedIntake(Struct, frozen=True):
     test_readings: Sequence[FileReading] = ()
     outcome_readings: Sequence[FileReading] = field(default=())
     n_returned: int = 0
+    n_gone: int = 0
 
     def write(self, folder: Path, stamp: str) -> tuple[Path, int]:
         """Write the test rows and the dataset, and return the path and the number of rows."""
@@ -198,7 +200,7 @@ def make_column(name: str, values: list[Any], schema: Schema) -> "pd.Series[Any]
     """Return a column of a dated table: text, numbers, whole days, or labels."""
     if name in (schema.target, schema.as_of):
         return pd.Series(np.array(values, dtype=np.float64).astype(np.int64))
-    is_number = name in schema.numeric or name in schema.date_formats
+    is_number = name in schema.numeric or name in schema.date_cells
     return pd.Series(values, dtype="float64" if is_number else "str")
 
 
@@ -301,6 +303,9 @@ def read_input(paths: Sequence[Path], schema: Schema, config: Config, today: int
     if settings is not None:
         paths_of_outcomes = outcomes.list_files(settings)
         known = outcomes.read_outcomes(paths_of_outcomes, settings, table, schema, today)
+        of_input = ~table[dated_rows.OF_TEST].to_numpy(np.bool_)
+        whole = client_dates.find_whole_days(table[schema.as_of].to_numpy(np.int64), of_input)
+        known = outcomes.complete_by_rows(known, whole, settings, schema)
     found = outcomes.label_rows(table, known, settings, schema)
     return DatedInput(
         days=table[schema.as_of].to_numpy(np.int64),
@@ -385,7 +390,29 @@ def count_returned(known: KnownOutcomes, clients: pd.DataFrame, schema: Schema) 
     return int((clients[schema.client_key].map(first) <= days).sum())
 
 
-def describe_outcomes(known: KnownOutcomes, n_returned: int) -> list[str]:
+def count_announced(read: LabelledRows) -> int:
+    """Count the clients in the newest extract known to leave within the horizon."""
+    whole = read.find_whole_days()
+    newest = whole[-1] if len(whole) else read.days.max()
+    is_announced = (read.found.labels == 1) & ~read.found.left_before & ~read.of_test
+    return read.count(is_announced & (read.days >= newest))
+
+
+def describe_leaving(read: LabelledRows, schema: Schema, n_gone: int) -> list[str]:
+    """Return a sentence about outcomes by a column of the rows, [] without one."""
+    until, leaving = read.outcomes.complete_until, schema.leaving_column
+    if leaving is None:
+        return []
+    end = "no day" if until is None else client_dates.format_day(until)
+    n_announced = count_announced(read)
+    announced = f" {n_announced} more will leave within the horizon." if n_announced else ""
+    return [
+        f"Outcomes are known up to {end}, by the column {leaving.column!r}. {n_gone} clients of the"
+        f" newest extract have left by it, and are not on the list.{announced}"
+    ]
+
+
+def describe_records(known: KnownOutcomes, n_returned: int) -> list[str]:
     """Return sentences about the records of outcome files, [] without records.
 
     Of today's clients `n_returned` had left by them.
@@ -411,6 +438,20 @@ def describe_outcomes(known: KnownOutcomes, n_returned: int) -> list[str]:
         f" clients in no client table.{future}",
         *(contradicted if known.n_contradicted else []),
         *(returned if n_returned else []),
+    ]
+
+
+def describe_outcomes(
+    read: LabelledRows, schema: Schema, n_returned: int, n_gone: int
+) -> list[str]:
+    """Return sentences about the outcomes of files and of a column of the rows.
+
+    Of today's clients `n_returned` had left by them, and are back. Further `n_gone` clients of the
+    newest extract have left.
+    """
+    return [
+        *describe_leaving(read, schema, n_gone),
+        *describe_records(read.outcomes, n_returned),
     ]
 
 
@@ -455,15 +496,19 @@ def count_rows(read: LabelledRows, parts: TimeSplit) -> RowAccount:
     )
 
 
-def find_todays(read: DatedInput, schema: Schema) -> pd.DataFrame:
-    """Return today's clients: of the newest extract, without an outcome after their row."""
+def find_todays(read: DatedInput, schema: Schema) -> tuple[pd.DataFrame, int]:
+    """Return today's clients, and the number of clients in the newest extract who have left.
+
+    Today's clients are those of the newest extract, without an outcome after their row.
+    """
     own, of_input = read.places[schema.target].to_numpy(np.int64), ~read.of_test
     chosen = (own == UNLABELLED) & ~read.found.left_after & of_input
     names = [schema.as_of, dated_rows.NUMBER]
     # To choose all of them would copy them.
     places = read.places if of_input.all() else read.places.loc[of_input, names]
     chosen[of_input] &= dated_rows.are_todays(places, schema)
-    return read.rows.select(chosen)
+    is_gone = read.found.is_gone
+    return read.rows.select(chosen & ~is_gone), int((chosen & is_gone).sum())
 
 
 def list_history(read: DatedInput, schema: Schema) -> TableHistory:
@@ -488,6 +533,8 @@ def explain_outcomes(read: LabelledRows, config: Config) -> str:
     if read.outcomes.readings:
         return read_report.format_complaints(read.outcomes.readings)
     key = settings.key or config.schema.client_key
+    if settings.input_folder_path is None:
+        return ""
     return (
         f"There is no CSV file in {settings.input_folder_path}: put those who left there, in the"
         f" columns {key!r} and {settings.date!r}."
@@ -508,6 +555,13 @@ def explain_immature(read: LabelledRows, config: Config) -> str:
         f"None of {n_rows} rows has an outcome that is known for good.{horizon}"
         f" {explain_outcomes(read, config)}"
     ).rstrip()
+
+
+def count_gone(read: LabelledRows) -> int:
+    """Count the clients in the newest extract who have left, by groups of rows."""
+    whole = read.find_whole_days()
+    newest = whole[-1] if len(whole) else read.days.max()
+    return read.count(read.found.is_gone & (read.days >= newest))
 
 
 def check_mature(read: LabelledRows, config: Config) -> None:
@@ -600,7 +654,7 @@ def ingest_files(
     """
     day = client_dates.today() if today is None else today
     read = read_input(paths, schema, config, day)
-    clients, history = find_todays(read, schema), list_history(read, schema)
+    (clients, n_gone), history = find_todays(read, schema), list_history(read, schema)
     check_trainable(read, config, clients, history)
     parts = split(read, config)
     training, dropped = encode_clean(read, parts.is_training, clean_more, schema)
@@ -618,12 +672,13 @@ def ingest_files(
         test_parts=test.parts,
         clients=clients,
         n_returned=n_returned,
+        n_gone=n_gone,
         readings=read.readings,
         account=count_rows(read, parts),
         history=history,
         periods=find_periods(read.days, parts),
         notices=[
-            *describe_outcomes(read.outcomes, n_returned),
+            *describe_outcomes(read, schema, n_returned, n_gone),
             *describe_split(parts),
             *overlap,
         ],

@@ -61,17 +61,22 @@ def read_outcomes(rows: DataFrame, config: Config, schema: Schema, today: int) -
     paths = list_outcome_files(config)
     read = [outcomes.read_records(path, settings, schema) for path in paths]
     records = [records for records, _ in read]
-    fits = dated.find_fits(rows, records, schema, settings.horizon_days)
-    day = column(schema.as_of)
-    ((first, last),) = rows.agg(F.min(day), F.max(day)).collect()
-    return outcomes.accept(read, fits, (first, last), settings, schema, today)
+    fits = dated.find_fits(rows, records, schema, settings.horizon_days) if records else []
+    counted = rows.groupBy(column(schema.as_of), column(OF_TEST)).count().toArrow().to_pandas()
+    days = counted[schema.as_of].to_numpy(np.int64)
+    n_rows = np.where(counted[OF_TEST], 0, counted[dated.N_ROWS]).astype(np.int64)
+    first_and_last = int(days.min()), int(days.max())
+    known = outcomes.accept(read, fits, first_and_last, settings, schema, today)
+    whole = client_dates.find_whole_days(days, n_rows)
+    return outcomes.complete_by_rows(known, whole, settings, schema)
 
 
 def with_addresses(known: KnownOutcomes, config: Config) -> KnownOutcomes:
     """Return outcomes with the reports of their files, in an object store by their addresses."""
-    if config.outcomes is None:
+    place = None if config.outcomes is None else config.outcomes.input_folder_path
+    if place is None:
         return known
-    readings = store_folder.as_stored(known.readings, config.outcomes.input_folder_path)
+    readings = store_folder.as_stored(known.readings, place)
     return msgspec.structs.replace(known, readings=readings)
 
 
@@ -124,6 +129,7 @@ def read_input(
             left_before=groups[dated.LEFT_BEFORE].to_numpy(np.bool_),
             # Of a row only: it decides which rows `dated.OPEN` has.
             left_after=np.zeros(len(groups), np.bool_),
+            is_gone=groups[dated.GONE].to_numpy(np.bool_),
         ),
         outcomes=with_addresses(known, config), readings=readings, test_readings=test_readings,
         n_repeated=n_read - int(n_rows.sum()), n_rows=n_rows, rows=labelled, groups=groups,
@@ -176,7 +182,7 @@ def ingest_files(
     written = client_dates.dataset_schema(schema)
     with cluster.open_cluster(config.engine) as session:
         read = read_input(session, paths, schema, config, client_dates.today())
-        clients = find_todays(read, schema)
+        clients, n_gone = find_todays(read, schema), dated_ingest.count_gone(read)
         history = ClusterHistory(config.engine, read.rows, schema)
         dated_ingest.check_trainable(read, config, clients, history)
         parts, by_time = dated_ingest.split(read, config), config.tests_latest_rows
@@ -205,12 +211,13 @@ def ingest_files(
         ),
         clients=clients,
         n_returned=n_returned,
+        n_gone=n_gone,
         readings=read.readings,
         account=dated_ingest.count_rows(read, parts),
         history=history,
         periods=dated_ingest.find_periods(read.days, parts),
         notices=[
-            *dated_ingest.describe_outcomes(read.outcomes, n_returned),
+            *dated_ingest.describe_outcomes(read, schema, n_returned, n_gone),
             *dated_ingest.describe_split(parts),
             *overlap,
         ],

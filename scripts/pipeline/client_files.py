@@ -77,7 +77,7 @@ def list_places(config: Config) -> list[Path]:
     places = [config.input_folder_path]
     if not config.tests_latest_rows:
         places.append(config.test_data_path)
-    if config.outcomes is not None:
+    if config.outcomes is not None and config.outcomes.input_folder_path is not None:
         places.append(config.outcomes.input_folder_path)
     return list(dict.fromkeys(places))
 

@@ -109,11 +109,10 @@ def restore_config(config: Config, origin: Mapping[str, Any], folder: Path) -> C
         else msgspec.convert(origin[name], kind, dec_hook=read_path)
         for name, kind in SECTIONS.items()
     }
-    if sections["outcomes"] is not None:
+    declared = sections["outcomes"]
+    if declared is not None and declared.input_folder_path is not None:
         place = folder / PLACES[FileRole.OUTCOME]
-        sections["outcomes"] = msgspec.structs.replace(
-            sections["outcomes"], input_folder_path=place
-        )
+        sections["outcomes"] = msgspec.structs.replace(declared, input_folder_path=place)
     return msgspec.structs.replace(
         config,
         input_folder_path=folder / PLACES[FileRole.INPUT],

@@ -82,7 +82,8 @@ def fingerprint(
         # Only then, so that installations without outcome files keep their fingerprint.
         declared = msgspec.structs.asdict(config.outcomes)
         place = declared.pop("input_folder_path")
-        settings += [declared, os.path.relpath(place, config.output_folder_path), sorted(outcomes)]
+        shown = None if place is None else os.path.relpath(place, config.output_folder_path)
+        settings += [declared, shown, sorted(outcomes)]
     if config.worklist.value is not None:
         settings.append([config.worklist.value, config.worklist.costs])
     if config.worklist.holdout_fraction > 0:
@@ -115,10 +116,9 @@ def list_places(config: Config) -> dict[FileRole, Path]:
     places = {FileRole.INPUT: config.input_folder_path}
     if not config.tests_latest_rows:
         places[FileRole.TEST] = config.test_data_path
-    if config.outcomes is not None:
-        place = config.outcomes.input_folder_path
-        if isinstance(place, RemotePath) or place.exists():
-            places[FileRole.OUTCOME] = place
+    place = None if config.outcomes is None else config.outcomes.input_folder_path
+    if place is not None and (isinstance(place, RemotePath) or place.exists()):
+        places[FileRole.OUTCOME] = place
     return places
 
 

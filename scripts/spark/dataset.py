@@ -74,6 +74,15 @@ def dated_schema(schema: Schema) -> pa.Schema:
     return kinds.set(place, pa.field(schema.as_of, pa.int64()))
 
 
+def file_schema(schema: Schema) -> pa.Schema:
+    """Return the kinds of the columns of dated rows with that of leaving, if one is declared."""
+    kinds = dated_schema(schema)
+    for name in schema.leaving_names:
+        kind = pa.string() if schema.status_columns else pa.float64()
+        kinds = kinds.append(pa.field(name, kind))
+    return kinds
+
+
 def read(session: SparkSession, address: str, file_format: str, schema: Schema) -> DataFrame:
     """Read parts, with an error for a damaged part."""
     if file_format == PARQUET:

@@ -32,7 +32,9 @@ DAY, NEXT_DAY = "adras day", "adras next day"
 # Whether the outcome of a row is known for good, its client had left, or is in the test fold, and
 # whether it is the last row of a client whose outcome is open.
 MATURE, LEFT_BEFORE, FOLD, OPEN = "adras mature", "adras left", "adras fold", "adras open"
-FLAGS = (MATURE, LEFT_BEFORE, FOLD, OPEN)
+# Whether it is such a row of a client who has left.
+GONE = "adras gone"
+FLAGS = (MATURE, LEFT_BEFORE, FOLD, OPEN, GONE)
 # The next day of a client's last row.
 NO_DAY = 2**31
 N_ROWS = "count"
@@ -55,7 +57,7 @@ def derive(rows: DataFrame, schema: Schema) -> DataFrame:
 
     Days are numbers counted from 1970-01-01.
     """
-    kept = dataset.dated_schema(client_dates.dataset_schema(schema))
+    kept = dataset.file_schema(client_dates.dataset_schema(schema))
     kinds = kept.append(pa.field(OF_TEST, pa.bool_()))
 
     def work(read: pa.Table) -> pa.Table:
@@ -70,7 +72,7 @@ def derive(rows: DataFrame, schema: Schema) -> DataFrame:
 
 def places_of(rows: pa.Table, schema: Schema) -> pd.DataFrame:
     """Return client and day of rows by client and day, with the numbers of the clients."""
-    names = [schema.client_key, schema.as_of, schema.target, OF_TEST]
+    names = polars_dated.place_names(schema)
     return dated_rows.number_clients(rows.select(names).to_pandas(), schema)
 
 
@@ -108,7 +110,7 @@ def label(
             schema.as_of: dated_rows.format_days(days.to_numpy()),
             NEXT_DAY: np.where(dated_rows.is_last(table), NO_DAY, np.roll(days, -1)),
             MATURE: judged.found.is_mature, LEFT_BEFORE: judged.found.left_before,
-            FOLD: judged.in_fold, OPEN: judged.is_open,
+            FOLD: judged.in_fold, OPEN: judged.is_open, GONE: judged.is_gone,
         }  # fmt: skip
         return pa.table({name: read[name] for name in read.column_names} | columns)
 
@@ -117,7 +119,7 @@ def label(
 
 def count_groups(rows: DataFrame, schema: Schema) -> pd.DataFrame:
     """Count the rows of each day, outcome and use, in the column N_ROWS."""
-    names = (DAY, schema.target, MATURE, LEFT_BEFORE, FOLD, OF_TEST)
+    names = (DAY, schema.target, MATURE, LEFT_BEFORE, FOLD, GONE, OF_TEST)
     counted: pd.DataFrame = rows.groupBy(*map(column, names)).count().toArrow().to_pandas()
     return counted
 

@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scripts.core.config import LATEST_ROWS, Config, DateColumn, OutcomeSettings, Schema
+from scripts.core.config import (
+    LATEST_ROWS,
+    Config,
+    DateColumn,
+    LeavingColumn,
+    OutcomeSettings,
+    Schema,
+)
 from scripts.core.errors import DatasetError, InsufficientDataError
 from scripts.data import client_dates, name_dates
 from scripts.engine import dated_in_parts, dated_ingest
@@ -22,7 +30,7 @@ SCHEMA = Schema(
     date=DateColumn(column="snapshot", format="%d.%m.%Y"), dates={"signup": "%Y-%m-%d"},
     changes=("logins",), ratios={"usage": ("logins", "seats")},
 )  # fmt: skip
-HEADER = "note;snapshot;signup;id;logins;seats;plan;left"
+HEADER = "note;snapshot;signup;id;logins;seats;plan;left;churned;status"
 TODAY = client_dates.iso_day("2024-12-01")
 DAYS = ("31.01.2024", "29.02.2024", "31.03.2024", "30.04.2024")
 # From a part for almost each client to few parts.
@@ -36,7 +44,7 @@ def draw(random: np.random.Generator, *texts: str, odd: float = 0.05) -> str:
 
 def write_extracts(folder: Path, seed: int, *, n_clients: int = 60, labels: str = "10") -> None:
     """Write a file per day: odd cells, repeated rows, new clients, and a few rows of other days."""
-    random = np.random.default_rng(seed)
+    random, others = np.random.default_rng(seed), np.random.default_rng(seed)
     folder.mkdir(exist_ok=True)
     for number, day in enumerate(DAYS):
         rows = []
@@ -53,11 +61,23 @@ def write_extracts(folder: Path, seed: int, *, n_clients: int = 60, labels: str 
                             draw(random, str(random.integers(0, 9)), "", "1e3"),
                             draw(random, "pro", " basic", '"a;b"', ""),
                             draw(random, str(label), "", "maybe", odd=0.02),
+                            *leave(others, int(client), number),
                         ]
                     )
                 )  # fmt: skip
         (folder / f"{9 - number}.csv").write_text("\n".join([HEADER, *rows]) + "\n")
     (folder / "5.csv").write_text("other;columns\n1;2\n")
+
+
+def leave(random: np.random.Generator, client: int, number: int) -> tuple[str, str]:
+    """Return the cells about leaving: mostly blank before a day of the client, and then the day."""
+    day = date(2024, 1, 25) + timedelta(days=client * 7 % 400)
+    is_known = day <= date(2024, 2 + number, 20)
+    shown = f"{day:%d.%m.%Y}" if is_known else ""
+    status = " GONE " if is_known else "active"
+    return draw(random, shown, "", "01.02.2024", "soon"), draw(
+        random, status, "", "gone", "a;b"[:1]
+    )
 
 
 def write_outcomes(folder: Path, seed: int, *, label: bool = False) -> None:
@@ -89,7 +109,9 @@ class Case:
         """Write the files, and return the config."""
         write_extracts(folder / "input", seed, labels=self.labels)
         settings = None
-        if self.outcomes:
+        if self.outcomes == "rows":
+            settings = OutcomeSettings(horizon_days=self.horizon_days)
+        elif self.outcomes:
             write_outcomes(folder / "outcomes", seed, label=self.outcomes == "labels")
             settings = OutcomeSettings(
                 input_folder_path=folder / "outcomes", date="on", horizon_days=self.horizon_days,
@@ -113,6 +135,26 @@ CASES = {
     "files with labels": Case(labels="", outcomes="labels", horizon_days=20),
     "a folder of test data": Case(has_test_folder=True),
     "a split by clients": Case(labels="", outcomes="days", horizon_days=60),
+    "a day of leaving": Case(
+        msgspec.structs.replace(SCHEMA, leaving=LeavingColumn(column="churned", format="%d.%m.%Y")),
+        labels="",
+        outcomes="rows",
+    ),
+    "a status": Case(
+        msgspec.structs.replace(SCHEMA, leaving=LeavingColumn(column="status", labels=("Gone",))),
+        labels="",
+        outcomes="rows",
+    ),
+    "a day of leaving, labels and a folder of tests": Case(
+        msgspec.structs.replace(SCHEMA, leaving=LeavingColumn(column="churned", format="%d.%m.%Y")),
+        outcomes="rows",
+        has_test_folder=True,
+    ),
+    "files and a status": Case(
+        msgspec.structs.replace(SCHEMA, leaving=LeavingColumn(column="status", labels=("Gone",))),
+        labels="",
+        outcomes="days",
+    ),
     "only changes": Case(msgspec.structs.replace(SCHEMA, numeric=("logins",), ratios={}, dates=())),
 }
 
@@ -136,6 +178,7 @@ def describe(intake: DatedIntake, folder: Path) -> dict[str, Any]:
     return {
         "rows": written[1], "files": contents, "labelled": intake.n_labelled,
         "account": intake.account, "notices": intake.notices, "dropped": intake.dropped,
+        "gone": (intake.n_gone, intake.n_returned),
         "readings": [(r.path.name, r.n_rows, r.sha256, r.refused, r.rejected) for r in readings],
     }  # fmt: skip
 
@@ -172,6 +215,7 @@ def test_rows_beyond_memory_are_the_rows_in_memory(
     assert others.account.n_test
     assert len(others.clients)
     assert any(reading.rejected for reading in others.readings)
+    assert bool(others.n_gone) == bool(config.schema.leaving_names)
     check_equal(mine, others, tmp_path)
 
 

@@ -123,7 +123,7 @@ def test_records_that_contradict_each_other_are_counted_and_the_last_one_holds(
 
     assert known.n_contradicted == 1
     assert found.labels.tolist() == [1, 0, 1]
-    assert any("says the opposite" in line for line in dated_ingest.describe_outcomes(known, 0))
+    assert any("says the opposite" in line for line in dated_ingest.describe_records(known, 0))
 
 
 def test_with_labels_a_client_whom_no_file_names_is_not_known(tmp_path: Path) -> None:

@@ -75,6 +75,23 @@ class Company:
         known = [f"{client},{day}" for client, day in self.leaves.items() if day <= until]
         (folder / "outcomes" / "left.csv").write_text("\n".join(["id,left_on", *known]) + "\n")
 
+    def write_ever(self, folder: Path, n_months: int, *, status: bool = False) -> None:
+        """Write extracts of all clients ever, with the day of leaving, or with a status."""
+        (folder / "in").mkdir(exist_ok=True)
+        last: dict[str, str] = {}
+        for number, rows in enumerate(self.rows[:n_months]):
+            day = MONTHS[number]
+            last |= {row.split(",")[1]: row.partition(",")[2] for row in rows}
+            lines = [f"{HEADER},{'status' if status else 'churn_date'}"]
+            for name, cells in last.items():
+                left_on = self.leaves.get(name)
+                has_left = left_on is not None and left_on <= day
+                words = "Cancelled" if has_left else "active"
+                shown = words if status else str(left_on) if has_left else ""
+                lines.append(f"{day},{cells},{shown}")
+            path = folder / "in" / f"clients_{day}.csv"
+            path.write_text("\n".join(lines) + "\n")
+
 
 def configure(folder: Path, **more: Any) -> Config:
     """Write a config.json for the extracts, and return the config."""
