@@ -1,15 +1,20 @@
 """Extracts that keep every client ever, with a column that says who has left."""
 
+import json
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from scripts import config as config_command
 from scripts import ingestion
+from scripts.core import config_file
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config
 from scripts.core.errors import ConfigError
-from tests.support.monthly import MONTHS, SCHEMA, Company, configure, read_both
+from tests.support.monthly import HEADER, MONTHS, SCHEMA, Company, configure, read_both
 
 HORIZON = {"horizon_days": 30}
 
@@ -85,3 +90,94 @@ def test_outcomes_need_files_or_a_column(tmp_path: Path) -> None:
 
 def test_a_column_of_leaving_may_be_called_as_the_target_is_by_default(tmp_path: Path) -> None:
     assert configure_column(tmp_path, "left").schema.target == "left within the horizon"
+
+
+def suggest(folder: Path) -> tuple[dict[str, Any], str]:
+    """Write the config.json that is suggested, and return it with the notices."""
+    done = CliRunner().invoke(config_command.make_program, ["suggest", str(folder / "in")])
+    assert done.exit_code == 0, done.output
+    (folder / "config.json").write_text(done.stdout)
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return printed, done.stderr
+
+
+def german(day: str) -> str:
+    return ".".join(reversed(day.split("-"))) if day else ""
+
+
+@pytest.mark.parametrize(
+    "name", ["churn_date", "cancelled_on", "gekündigt am", "Date de résiliation"]
+)
+def test_a_day_of_leaving_is_suggested_and_the_printed_file_works(
+    tmp_path: Path, name: str
+) -> None:
+    company = Company()
+    company.write_ever(tmp_path, 5)
+    for path in (tmp_path / "in").iterdir():
+        lines = path.read_text().splitlines()
+        rows = [line.rpartition(",") for line in lines[1:]]
+        cells = [f"{start},{german(end) if 'am' in name else end}" for start, _, end in rows]
+        path.write_text("\n".join([f"{HEADER},{name}", *cells]) + "\n")
+
+    printed, said = suggest(tmp_path)
+    found = ingestion.main(config_file.read_config(tmp_path / "config.json"))
+
+    form = {"column": name, "format": "%d.%m.%Y"}
+    assert printed["schema"]["leaving"] == (form if "am" in name else name)
+    assert printed["outcomes"] == {"horizon_days": 30}
+    assert name not in printed["schema"]["ignore"]
+    assert f"Outcomes: {name!r} is the day of leaving" in said
+    expected = [row.split(",")[1] for row in company.rows[4]]
+    assert sorted(found.clients["id"]) == sorted(expected)
+
+
+def test_most_clients_may_have_left_and_months_of_31_days_count_whole(tmp_path: Path) -> None:
+    # Five hundred clients of old, and those who leave do so on the last day of a month.
+    days = [date(2025, month, 1) - timedelta(days=1) for month in range(2, 8)]
+    for number, day in enumerate(days):
+        lines = ["stichtag,kundennummer,umsatz,gekuendigt_zum"]
+        for client in range(600):
+            left = 0 if client < 500 else client % 12
+            end = "2019-06-30" if not left else str(days[left]) if 0 < left <= number else ""
+            lines.append(f"{day},K{client:04},{client % 7 + 0.5},{end}")
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{day}.csv").write_text("\n".join(lines) + "\n")
+
+    printed, _ = suggest(tmp_path)
+
+    assert printed["schema"]["leaving"] == "gekuendigt_zum"
+    assert printed["outcomes"] == {"horizon_days": 31}
+
+
+def test_the_end_of_a_contract_to_come_is_no_day_of_leaving(tmp_path: Path) -> None:
+    for day in MONTHS[:4]:
+        lines = ["snapshot,id,logins,end_date"]
+        for client in range(100):
+            end = "" if client % 3 else str(day + timedelta(days=30 * (client % 12 + 1)))
+            lines.append(f"{day},c{client:04},{client % 7},{end}")
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{day}.csv").write_text("\n".join(lines) + "\n")
+
+    printed, _ = suggest(tmp_path)
+
+    assert "leaving" not in printed["schema"]
+    assert printed["schema"]["ignore"] == ["end_date"]
+
+
+def test_of_a_status_with_several_labels_those_of_leaving_are_suggested(tmp_path: Path) -> None:
+    for number, day in enumerate(MONTHS[:4]):
+        lines = ["snapshot,id,logins,status"]
+        for client in range(200):
+            gone = client % 10 < number
+            words = (
+                ("expired", "Gekündigt")[client % 2] if gone else ("aktiv", "paused")[client % 2]
+            )
+            lines.append(f"{day},c{client:04},{client % 7},{words}")
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{day}.csv").write_text("\n".join(lines) + "\n")
+
+    printed, _ = suggest(tmp_path)
+    found = ingestion.main(config_file.read_config(tmp_path / "config.json"))
+
+    assert printed["schema"]["leaving"] == {"column": "status", "labels": ["gekündigt"]}
+    assert len(found.clients) == 180

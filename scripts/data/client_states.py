@@ -70,14 +70,17 @@ def are_gone(table: pd.DataFrame, layout: TimeLayout) -> Flags:
     return gone
 
 
-def describe(names: list[str], layout: TimeLayout) -> list[str]:
-    """Return sentences about columns that say who has left on the day of a row, and what to do."""
+def describe(names: list[str], layout: TimeLayout, *, has_outcomes: bool) -> list[str]:
+    """Return sentences about columns that say who has left on the day of a row, and what to do.
+
+    With `has_outcomes` another such column is the source of the outcomes.
+    """
     notices = [
         f"Ignored: {name!r} says whether a client has left already on the day of the row, since"
         " those who left keep their rows. That is no outcome to learn from."
         for name in names
     ]
-    if names or (layout.leaving and layout.date):
+    if not has_outcomes and (names or (layout.leaving and layout.date)):
         shown = ", ".join(map(repr, [*names, *layout.leaving]))
         notices.append(
             f"Those who left are told by {shown}: python -m scripts.config leavers FOLDER prints"

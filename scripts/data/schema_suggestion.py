@@ -15,6 +15,7 @@ from scripts.data import (
     cells,
     client_states,
     csv_reader,
+    leaving_suggestion,
     number_suggestion,
     outcome_suggestion,
     role_suggestion,
@@ -23,6 +24,7 @@ from scripts.data import (
     time_suggestion,
     vanished_clients,
 )
+from scripts.data.leaving_suggestion import FoundLeaving
 from scripts.data.outcome_suggestion import FoundOutcomes
 from scripts.data.read_report import FileReading
 from scripts.data.role_suggestion import Roles
@@ -171,20 +173,26 @@ def choose_target(
 
 
 def find_section(
-    found: FoundOutcomes | None, target: str, layout: TimeLayout, folder: Path
-) -> dict[str, Any] | None:
+    found: FoundOutcomes | None, target: str, layout: TimeLayout, folder: Path,
+    leaving: FoundLeaving | None,
+) -> dict[str, Any] | None:  # fmt: skip
     """Return the section of outcomes, perhaps for a missing folder without any outcomes."""
     if target:
         return None
+    if leaving is not None:
+        return {"horizon_days": leaving.horizon_days}
     return found.section if found else outcome_suggestion.missing_section(layout, folder)
 
 
 def describe_outcomes(
-    found: FoundOutcomes | None, target: str, layout: TimeLayout, folder: Path, table: pd.DataFrame
-) -> list[str]:
-    """Return sentences about the files of outcomes, found or to be made."""
+    found: FoundOutcomes | None, target: str, layout: TimeLayout, folder: Path,
+    table: pd.DataFrame, leaving: FoundLeaving | None,
+) -> list[str]:  # fmt: skip
+    """Return sentences about the files of outcomes, found or to be made, or about the column."""
     if target:
         return []
+    if leaving is not None:
+        return leaving_suggestion.describe(leaving)
     if found is None:
         section = outcome_suggestion.missing_section(layout, folder)
         return [
@@ -213,9 +221,13 @@ def describe_labels(
 
 
 def find_labels(
-    table: pd.DataFrame, layout: TimeLayout, declared: Schema, found: FoundOutcomes | None
-) -> tuple[Flags, Flags]:
+    table: pd.DataFrame, layout: TimeLayout, declared: Schema,
+    found: FoundOutcomes | FoundLeaving | None,
+) -> tuple[Flags, Flags]:  # fmt: skip
     """Return masks of the rows of leavers, and of the rows with a known outcome."""
+    if isinstance(found, FoundLeaving):
+        is_client = ~found.is_gone
+        return found.left[is_client], found.is_known[is_client]
     if declared.target in table.columns:
         labels = table[declared.target].map(normalise_label)
         is_known = labels.isin(declared.labels).to_numpy()
@@ -242,9 +254,24 @@ def name_clients(layout: TimeLayout) -> dict[str, Any]:
     return {"key": layout.key, "date": date}
 
 
+def keep_clients(
+    table: pd.DataFrame, layout: TimeLayout, leaving: FoundLeaving | None
+) -> tuple[pd.DataFrame, TimeLayout]:
+    """Return the rows of clients who had not left, without the column of leaving."""
+    if leaving is None or layout.group is None:
+        return table, layout
+    is_client = ~leaving.is_gone
+    kept = msgspec.structs.replace(
+        layout, group=layout.group[is_client],
+        leaving={n: form for n, form in layout.leaving.items() if n != leaving.name},
+    )  # fmt: skip
+    return table.drop(columns=leaving.name, errors="ignore")[is_client], kept
+
+
 def suggest_columns(
-    table: pd.DataFrame, layout: TimeLayout, declared: Schema, found: FoundOutcomes | None
-) -> SuggestedColumns:
+    table: pd.DataFrame, layout: TimeLayout, declared: Schema,
+    found: FoundOutcomes | FoundLeaving | None,
+) -> SuggestedColumns:  # fmt: skip
     """Return features, dates and columns to ignore as keys of the schema, with notices."""
     left, is_known = find_labels(table, layout, declared, found)
     clients = table[is_known] if is_known.any() else table
@@ -365,21 +392,26 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
         inferred=("numeric", "categorical"), **labels,
     )  # fmt: skip
     states = [] if target else client_states.find(table, layout)
+    leaving = None if target or found else leaving_suggestion.find(table, layout)
+    if leaving is not None:
+        states = [name for name in states if name != leaving.name]
     columns = suggest_columns(
-        table.drop(columns=states), layout, declared, None if target else found
-    )
+        *keep_clients(table.drop(columns=states), layout, leaving), declared,
+        None if target else leaving or found,
+    )  # fmt: skip
     separator = folder.separator
     separators = {} if separator == csv_reader.AUTO else {"separator": separator}
     return Suggestion(
         ({"target": target} if target else {})
-        | labels | name_clients(layout) | columns.keys | separators | marks
+        | labels | name_clients(layout) | ({"leaving": leaving.key} if leaving else {})
+        | columns.keys | separators | marks
         | {"ignore": [*columns.ignore, *states]},
         (*describe_files(reading.readings), *describe_second_header(reading.described),
          *describe_others(reading, found), *about_target, *about_marks,
          *describe_layout(layout, table, len(reading.tables)),
-         *describe_outcomes(found, target, layout, paths[0].parent, table),
-         *client_states.describe(states, layout),
+         *describe_outcomes(found, target, layout, paths[0].parent, table, leaving),
+         *client_states.describe(states, layout, has_outcomes=leaving is not None),
          *columns.notices),
-        find_section(found, target, layout, paths[0].parent),
+        find_section(found, target, layout, paths[0].parent, leaving),
         layout.n_days > 1 or (bool(layout.date) and not target),
     )  # fmt: skip

@@ -48,6 +48,7 @@ MIN_RECURRING_FRACTION = 0.2
 MIN_ROWS_PER_DAY = 10
 MIN_CHANGED_FRACTION, MAX_ONE_WAY_FRACTION = 0.2, 0.98
 MIN_WITHIN_FRACTION = 0.98
+MIN_BLANK_FRACTION = 0.2
 MAX_CHANGES = 3
 N_SAMPLED = 2000
 
@@ -206,9 +207,20 @@ def days_in_names(paths: Sequence[Path]) -> tuple[str, list[str]]:
     return "", []
 
 
-def is_leaving_date(table: pd.DataFrame, name: str) -> bool:
-    """Return whether a date column is filled for leavers only."""
-    return leaving_words.is_leaving_date(name) and bool((table[name] == "").mean() > 0.2)
+def is_leaving_date(
+    table: pd.DataFrame, name: str, date_format: str, group: pd.Series, *, has_days: bool
+) -> bool:
+    """Return whether a date column is filled for leavers only.
+
+    Where extracts keep every client ever, it may be blank in few rows, and is past in all others.
+    """
+    is_blank = table[name] == ""
+    if not leaving_words.is_leaving_date(name) or not is_blank.any():
+        return False
+    if is_blank.mean() > MIN_BLANK_FRACTION or not has_days:
+        return bool(is_blank.mean() > MIN_BLANK_FRACTION)
+    days = day_texts(table[name], date_format)[~is_blank]
+    return bool((days <= group[~is_blank]).mean() >= MIN_UNIQUE_FRACTION)
 
 
 def does_recur(table: pd.DataFrame, key: str, group: pd.Series) -> bool:
@@ -260,7 +272,11 @@ def find_layout(
     key, group = keys[own], groups[own]
     recurs = does_recur(table, key, group)
     has_days = bool(own or (by_name and (recurs or len(files) == 1)))
-    leaving = {n: form for n, form in formats.items() if is_leaving_date(table, n)}
+    leaving = {
+        name: form
+        for name, form in formats.items()
+        if name != own and is_leaving_date(table, name, form, group, has_days=has_days)
+    }
     others = {n: form for n, form in formats.items() if n not in (own, *leaving)}
     return TimeLayout(
         key=key,

@@ -71,7 +71,8 @@ def test_the_row_of_a_client_who_has_left_is_no_row_to_learn_from() -> None:
 
 def test_the_newest_row_corrects_the_day_of_leaving() -> None:
     rows = [
-        ("a", "2026-01-31", ""), ("a", "2026-02-28", "2026-02-10"), ("a", "2026-03-31", "2026-03-15"),
+        ("a", "2026-01-31", ""), ("a", "2026-02-28", "2026-02-10"),
+        ("a", "2026-03-31", "2026-03-15"),
     ]  # fmt: skip
 
     found = judge(rows, "2026-12-31")

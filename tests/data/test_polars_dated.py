@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scripts.core.config import DateColumn, Schema
+from scripts.core.config import DateColumn, LeavingColumn, Schema
 from scripts.data import polars_dataset
 from scripts.data.dated_table import DatedTable
 from scripts.engine import dated_ingest
@@ -114,6 +114,8 @@ def test_files_of_a_day_each_and_parts_of_few_rows_give_the_same_rows(
         {"ratios": {}, "changes": (), "dates": ()},
         {"ratios": {}, "changes": (), "numeric": (), "categorical": ()},
         {"ratios": {}, "dates": (), "categorical": (), "numeric": ("logins",)},
+        {"dates": (), "leaving": "signup"},
+        {"categorical": (), "leaving": LeavingColumn(column="plan", labels=("Basic",))},
     ],
     ids=lambda less: " ".join(less),
 )

@@ -260,9 +260,9 @@ def test_a_status_that_goes_on_after_leaving_is_no_outcome(tmp_path: Path) -> No
     notices = "\n".join(suggested(tmp_path / "in").notices)
 
     assert "target" not in printed["schema"]
-    assert "Status" in printed["schema"]["ignore"]
-    assert printed["outcomes"]["date"] == "left_on"
-    assert "'Status' says whether a client has left already on the day of the row" in notices
+    assert printed["schema"]["leaving"] == {"column": "Status", "labels": ["lapsed"]}
+    assert printed["outcomes"] == {"horizon_days": 30}
+    assert "'Status' is a status, and the clients with 'lapsed' left: 90 clients left" in notices
 
 
 def test_one_file_with_many_days_is_a_history(tmp_path: Path) -> None:
@@ -365,7 +365,7 @@ def test_those_who_left_by_their_rows_are_listed_with_that_day(tmp_path: Path) -
     done = CliRunner().invoke(config.make_program, ["leavers", str(tmp_path / "in")])
 
     rows = dict(line.split(",") for line in done.stdout.splitlines())
-    assert "Those who left are told by 'Status', 'left on'" in notices
+    assert "30 clients have left by 'Status' and not by 'left on', and stay on the list" in notices
     assert len(rows) == 1 + 2 * N // 10
     assert (rows["K00010"], rows["K00011"]) == ("2025-03-20", "2025-05-01")
 

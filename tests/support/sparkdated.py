@@ -23,16 +23,16 @@ from tests.support import monthly, recorded
 from tests.support.monthly import MONTHS, Company
 
 # Names of columns as people choose them: Spark reads a dot in a name as a part of it.
-HEADER = monthly.HEADER.replace("users,seats", "users,no. of seats")
+HEADER = monthly.HEADER.replace("users,seats", "users,no. of seats") + ",churned.on"
 SCHEMA = monthly.SCHEMA | {"ratios": {"usage": ["users", "no. of seats"]}}
 N_MONTHS = 5
 # In an order that is not that of the days.
 FILES = ("e [1] {}.csv", "d%20 {}.csv", "ü c {}.csv", "b {}.CSV", "a,{}.csv")
 WRONG = [
-    "soon,w1,Company,,,2024-01-01,2025-01-01,pro,1,2,3",
-    "2025-01-31,w2,Company,,,2024-13-01,2025-01-01,pro,1,2,3",
-    "2025-01-31,w3,Company,,,2024-01-01,2025-01-01,pro,many,2,3",
-    "2025-01-31,,Company,,,2024-01-01,2025-01-01,pro,1,2,3",
+    "soon,w1,Company,,,2024-01-01,2025-01-01,pro,1,2,3,",
+    "2025-01-31,w2,Company,,,2024-13-01,2025-01-01,pro,1,2,3,",
+    "2025-01-31,w3,Company,,,2024-01-01,2025-01-01,pro,many,2,3,",
+    "2025-01-31,,Company,,,2024-01-01,2025-01-01,pro,1,2,3,",
     "2025-01-31,w5,Company,,",
 ]
 KINDS = (Kind.REJECTED, Kind.SCHEMA, Kind.TEST_ROWS)
@@ -55,6 +55,16 @@ def blank_some(rows: list[str]) -> list[str]:
     return made
 
 
+def add_leaving(rows: list[str], month: int) -> list[str]:
+    """Add the day of leaving of a few clients, who are back two months later."""
+    made = []
+    for row in rows:
+        own = int(row.split(",")[1][1:]) % 20
+        is_gone = own in (month, month - 1)
+        made.append(f"{row},{MONTHS[own] - timedelta(5) if is_gone else ''}")
+    return made
+
+
 def write_files(folder: Path, *, by_name: bool = False) -> None:
     """Write five extracts with blanks, wrong rows, repeated rows, an addition, and outcomes.
 
@@ -66,7 +76,8 @@ def write_files(folder: Path, *, by_name: bool = False) -> None:
         Whether the names of the files have the days, instead of a column.
     """
     company = Company(n_clients=500)
-    extracts = [blank_some(rows) for rows in company.rows[:N_MONTHS]]
+    months = enumerate(company.rows[:N_MONTHS])
+    extracts = [add_leaving(blank_some(rows), number) for number, rows in months]
     extracts[0] += WRONG
     # Corrections: the same clients and days in a file of another name.
     again = [row.replace(",pro,", ",basic,") for row in (*extracts[1][:40], *extracts[4][:20])]

@@ -46,11 +46,14 @@ HOSTILE = [
     "u2,9,900,7,basic,",
     "u2,9,900,8,basic,1",  # what became of u2 is known
 ]
-# Installations with dates: with the latest rows as the test, and with days in names of files and a
-# folder of test data.
-IN_FOLDER, BY_NAME = "dated", "dated-by-name"
+# Installations with dates: with the latest rows as the test, with days in names of files and a
+# folder of test data, and with the day of leaving in the rows.
+IN_FOLDER, BY_NAME, LEAVING = "dated", "dated-by-name", "dated-leaving"
 DATED: dict[str, dict[str, Any]] = {
-    IN_FOLDER: {}, BY_NAME: {"schema": sparkdated.SCHEMA | {"date": "file_name"}}
+    IN_FOLDER: {}, BY_NAME: {"schema": sparkdated.SCHEMA | {"date": "file_name"}},
+    LEAVING: {
+        "schema": sparkdated.SCHEMA | {"leaving": "churned.on"}, "outcomes": {"horizon_days": 30},
+    },
 }  # fmt: skip
 # An installation with dates whose model was made on one machine, and a copy of it.
 IMMATURE, IMMATURE_HERE = "immature", "immature-here"
