@@ -112,17 +112,25 @@ def judge(table: pd.DataFrame, layout: TimeLayout, leaving: LeavingColumn) -> Fo
     whole = client_dates.find_whole_days(rows[DAY].to_numpy(np.int64))
     own = leaving_days.judge(rows, schema, horizon_days, int(whole[-1]))
     places = ordered.index.to_numpy()
-    flags = []
-    for found in (own.labels == 1, own.is_mature, own.left_before):
-        flags.append(np.zeros(len(table), np.bool_))
-        flags[-1][places] = found
+
+    def of_table(flags: Mask) -> Mask:
+        """Return flags of ordered rows in the order of the table."""
+        found = np.zeros(len(table), np.bool_)
+        found[places] = flags
+        return found
+
     is_plain = not leaving.labels and leaving.format == ISO_FORMAT
     kept: dict[str, Any] = {"column": leaving.column}
     kept |= {"labels": list(leaving.labels)} if leaving.labels else {"format": leaving.format}
     return FoundLeaving(
-        leaving.column, leaving.column if is_plain else kept, horizon_days, *flags,
+        leaving.column,
+        leaving.column if is_plain else kept,
+        horizon_days,
+        left=of_table(own.labels == 1),
+        is_known=of_table(own.is_mature),
+        is_gone=of_table(own.left_before),
         n_left=rows.loc[own.labels == 1, KEY].nunique(),
-    )  # fmt: skip
+    )
 
 
 def is_day_of_leaving(table: pd.DataFrame, layout: TimeLayout, name: str, form: str) -> bool:
