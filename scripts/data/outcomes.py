@@ -48,8 +48,7 @@ class KnownOutcomes(Struct, frozen=True):
     LEFT; of a client in no client table there may be several. `complete_until` is the day up to
     which all outcomes are known, None if unknown. `n_strangers` records are of clients in no client
     table. Further `n_future` records are of a day to come, and left out. `n_contradicted` records
-    are left out for a later one that says the opposite of the same client and day. `extract_days`
-    are the days of the extracts, without smaller additions, sorted.
+    are left out for a later one that says the opposite of the same client and day.
     """
 
     records: pd.DataFrame = field(default_factory=no_records)
@@ -58,7 +57,6 @@ class KnownOutcomes(Struct, frozen=True):
     n_strangers: int = 0
     n_future: int = 0
     n_contradicted: int = 0
-    extract_days: tuple[int, ...] = ()
 
 
 class RowOutcomes(Struct, frozen=True):
@@ -345,12 +343,11 @@ def find_complete_until(
 def complete_by_rows(
     known: KnownOutcomes, whole_days: Days, settings: OutcomeSettings, schema: Schema
 ) -> KnownOutcomes:
-    """Return outcomes with the days of the extracts, up to which a column of leaving is known."""
-    until = known.complete_until
-    if schema.leaving_names and until is None:
-        until = find_complete_until(known.records, settings, whole_days)
-    days = tuple(whole_days.tolist())
-    return msgspec.structs.replace(known, complete_until=until, extract_days=days)
+    """Return outcomes that a column of leaving makes known up to the newest extract."""
+    if not schema.leaving_names or known.complete_until is not None:
+        return known
+    until = find_complete_until(known.records, settings, whole_days)
+    return msgspec.structs.replace(known, complete_until=until)
 
 
 def accept(
