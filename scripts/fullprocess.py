@@ -201,7 +201,9 @@ def act_on(run: Run, news: News) -> None:
         log.info("Run %d trains: %s.", run.id, run.request.force_reason or news.explanation)
         import_steps().do_steps(run, news.snapshot)
     else:
-        run.verdict, run.reason = Verdict.NOTHING_NEW, news.explanation
+        unread = files.describe_unread(run.config.input_folder_path, run.config.other_folders)
+        run.verdict = Verdict.NOTHING_NEW
+        run.reason = f"{news.explanation}; {unread}" if unread else news.explanation
         observe_live(run, news.serving)
 
 

@@ -178,6 +178,9 @@ def main(
     if paths is None:
         paths = find_input(config)
     files.check_has_tables(paths, config.input_folder_path)
+    unread = files.describe_unread(config.input_folder_path, config.other_folders)
+    if unread:
+        log.warning("%s", unread)
     n_bytes = files.total_bytes(paths)
     with progress.shown("Looking at the columns", n_bytes):
         schema = choose_schema(context, paths)

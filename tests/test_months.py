@@ -308,6 +308,30 @@ def test_an_upload_between_outcomes_and_extract_leaves_the_shares_as_they_are(
     assert detail.startswith(f"{n_left / len(joined):.1%} of {len(joined)} clients")
 
 
+def test_who_had_left_before_the_first_list_counts_among_the_leavers_of_the_period(
+    tmp_path: Path,
+) -> None:
+    company = Company(n_clients=200)
+    config = start(tmp_path)
+    period = MONTHS[3]
+    company.write(tmp_path, 4)
+    until = period + timedelta(days=12)
+    known = [f"{name},{day}" for name, day in company.leaves.items() if day <= until]
+    (tmp_path / "outcomes" / "left.csv").write_text("\n".join(["id,left_on", *known]) + "\n")
+    fullprocess.main(config)
+    n_listed = len(listed(config))
+    company.write(tmp_path, 6)
+
+    fullprocess.main(config)
+
+    n_rows = len(company.rows[3])
+    ends = [day for day in company.leaves.values() if period < day <= period + timedelta(days=30)]
+    state, detail = checks_of(config)["outcome_shares"]
+    assert n_listed == n_rows - sum(day <= until for day in ends) < n_rows
+    assert state == "ok"
+    assert detail.startswith(f"{len(ends) / n_rows:.1%} of {n_rows} clients")
+
+
 def test_a_replay_without_a_known_outcome_says_so(tmp_path: Path) -> None:
     Company(n_clients=200).write(tmp_path, 2)
     (tmp_path / "outcomes" / "left.csv").unlink()

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from msgspec import Struct
+from msgspec import Struct, field
 from sqlalchemy.engine import Connection, Engine
 
 from scripts.data import client_dates
@@ -36,6 +36,18 @@ class JoinFacts(Struct, frozen=True):
     run_id: int
     now: datetime
     recorded_by: int | None
+
+
+class Joined(Struct, frozen=True):
+    """The joined outcomes of a run.
+
+    `left_before` has by date the clients who left in the period and are on no list of the date,
+    since that was known when the first list of the date was made.
+    """
+
+    n_joined: int = 0
+    n_corrected: int = 0
+    left_before: Mapping[str, int] = field(default_factory=dict)
 
 
 def recorded(connection: Connection) -> dict[tuple[str, str], tuple[int, bool]]:
@@ -155,7 +167,7 @@ def join_date(
     return joined
 
 
-def join(engine: Engine, history: History, facts: JoinFacts) -> tuple[int, int]:
+def join(engine: Engine, history: History, facts: JoinFacts) -> Joined:
     """Join known outcomes to the scores of their periods, each once.
 
     Parameters
@@ -169,15 +181,15 @@ def join(engine: Engine, history: History, facts: JoinFacts) -> tuple[int, int]:
 
     Returns
     -------
-    tuple of int and int
-        The number of joined outcomes, and of corrected ones.
+    Joined
+        The number of joined outcomes, of corrected ones, and of those who had left before.
     """
     with database.writing(engine) as connection:
         n_corrected = correct(connection, history, facts)
     with database.reading(engine) as connection:
         known = set(recorded(connection))
         dates = scoring_records.group_by_date(scoring_records.list_scorings(connection))
-    n_joined = 0
+    n_joined, left_before = 0, dict[str, int]()
     for scorings, before in zip(dates, [*dates, None][1:], strict=True):
         found = history.find_period(client_dates.iso_day(scorings[0]["as_of"]))
         days = client_dates.format_days(found[DAY].to_numpy()).tolist()
@@ -187,9 +199,14 @@ def join(engine: Engine, history: History, facts: JoinFacts) -> tuple[int, int]:
         new = join_date(engine, scorings, wanted, earlier, facts)
         known |= {(row["client"], row["as_of"]) for row in new}
         n_joined += len(new)
+        as_of = scorings[0]["as_of"]
+        left_before[as_of] = sum(
+            bool(label) and day == as_of and (client, day) not in known
+            for client, (day, label) in wanted.items()
+        )
     if n_joined or n_corrected:
         log.info(
             "Joined %d outcomes to the scores of their periods, and corrected %d.",
             n_joined, n_corrected,
         )  # fmt: skip
-    return n_joined, n_corrected
+    return Joined(n_joined, n_corrected, left_before)

@@ -27,7 +27,7 @@ from scripts.clients import (
     worklist,
 )
 from scripts.clients.client_gains import ClientGains
-from scripts.clients.dated_outcomes import JoinFacts
+from scripts.clients.dated_outcomes import Joined, JoinFacts
 from scripts.clients.group_scores import Group, GroupScores, ScoringFacts
 from scripts.clients.holdout import HoldoutPeriod
 from scripts.clients.list_orders import Lists
@@ -96,6 +96,16 @@ def choose_bits(n_clients: int, last_bits: int) -> int:
     while n_clients > BUCKET_CLIENTS << bits and bits < MAX_BITS:
         bits += 1
     return last_bits if bits <= last_bits <= bits + 1 else bits
+
+
+class ScoredList(Struct, frozen=True):
+    """Facts about the list of a run, for its checks.
+
+    `n_returning` of today's clients were on the list before. `left_before` is that of Joined.
+    """
+
+    n_returning: int = 0
+    left_before: Mapping[str, int] = field(default_factory=dict)
 
 
 class JoinedScores(Struct):
@@ -404,7 +414,7 @@ def main(
     *,
     history: History | None = None,
     context: RunContext | None = None,
-) -> int:
+) -> ScoredList:
     """Score today's clients with the model in production, if any, and record the scores.
 
     Parameters
@@ -426,8 +436,8 @@ def main(
 
     Returns
     -------
-    int
-        The number of today's clients who were on the list before.
+    ScoredList
+        The number of today's clients who were on the list before, and who had left before a list.
 
     Raises
     ------
@@ -436,9 +446,9 @@ def main(
     """
     context = context or RunContext(config)
     current = context.current_release()
-    n_returning = 0
+    n_returning, joined = 0, Joined()
     if current is None:
-        return n_returning
+        return ScoredList()
     stamp = artifacts.stamp_of(dataset_path)
     schema = dataset.read_schema(Kind.SCHEMA.path(dataset_path.parent, stamp), config.schema)
     if schema.ids:
@@ -446,10 +456,10 @@ def main(
         if history is not None:
             last = next(iter(read_scorings(engine)), None)
             facts = JoinFacts(run_id, datetime.now(UTC), last)
-            dated_outcomes.join(engine, history, facts)
+            joined = dated_outcomes.join(engine, history, facts)
     elif len(table):
         log.warning(
             "%d clients have no label and no identifier, so nobody could be called: name a column"
             " in schema.ids, or rank them with python -m scripts.worklist TABLE.csv.", len(table),
         )  # fmt: skip
-    return n_returning
+    return ScoredList(n_returning, joined.left_before)

@@ -451,6 +451,13 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.test_data_path == LATEST_ROWS
 
     @property
+    def other_folders(self) -> list[Path]:
+        """Folders of the installation beside the input, which may lie in it."""
+        outcomes = self.outcomes.input_folder_path if self.outcomes else None
+        results = [self.output_folder_path, self.output_model_path, self.prod_deployment_path]
+        return [*results, self.test_data_path, *([outcomes] if outcomes else [])]
+
+    @property
     def api_url(self) -> str:
         """URL of the service for programs on the same machine."""
         host = "127.0.0.1" if self.api.host in ("0.0.0.0", "::") else self.api.host  # noqa: S104 - compared, not bound

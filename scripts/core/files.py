@@ -9,7 +9,7 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PosixPath
 from typing import Any, BinaryIO, Self, TypeVar
@@ -26,6 +26,13 @@ LOCK_AGAIN_S = 0.05
 # The readers refuse a file with a longer line.
 MAX_LINE_BYTES = 2**20
 DIGEST_BYTES = 2**18
+# Tables in a form nobody reads here.
+UNREAD_SUFFIXES = frozenset(
+    (".gz", ".zip", ".bz2", ".xz", ".7z", ".txt", ".tsv", ".tab", ".dat", ".xls", ".xlsx", ".xlsm",
+     ".ods", ".parquet", ".json", ".jsonl")
+)  # fmt: skip
+NOT_A_TABLE = ("readme", "license")
+MAX_NAMED = 3
 # Hadoop's format for a folder, as in s3a://bucket/folder; Spark receives the text unchanged.
 REMOTE_PATTERN = r"[a-z][a-z0-9+.-]*://\S+"
 
@@ -322,10 +329,49 @@ def list_tables(place: Path) -> list[Path]:
     return [path for path in tables if path not in undecodable]
 
 
+def is_unread(path: Path) -> bool:
+    """Return whether a path looks like a table in another form, or a folder of tables."""
+    if path.name.startswith(".") or path.stem.casefold() in NOT_A_TABLE:
+        return False
+    if path.is_dir():
+        return any(inner.suffix.casefold() == ".csv" for inner in path.iterdir())
+    return path.suffix.casefold() in UNREAD_SUFFIXES
+
+
+def describe_unread(place: Path, known: Collection[Path] = ()) -> str:
+    """Return a sentence about the tables of a folder that nobody reads, "" without any.
+
+    Parameters
+    ----------
+    place : Path
+        A folder of CSV files.
+    known : collection of Path
+        Folders with another use, such as that of the outcomes.
+    """
+    others = {path.resolve() for path in known}
+    try:
+        found = [p for p in place.iterdir() if p.resolve() not in others and is_unread(p)]
+    except OSError:
+        return ""
+    if not found:
+        return ""
+    names = sorted(path.name + ("/" if path.is_dir() else "") for path in found)
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return (
+        f"Not read in {place}: {', '.join(names[:MAX_NAMED])}{more}. Only files .csv in the folder"
+        " itself are: unpack the others, or save them as CSV in UTF-8, each with its day in the"
+        " name."
+    )
+
+
 def check_has_tables(paths: Sequence[Path], place: object) -> None:
     """Refuse an empty list of input files."""
-    if not paths:
-        raise DatasetError(f"No usable row was found. There is no CSV file in {place}.")
+    if paths:
+        return
+    unread = describe_unread(place) if isinstance(place, Path) else ""
+    raise DatasetError(
+        f"No usable row was found. There is no CSV file in {place}. {unread}".rstrip()
+    )
 
 
 def file_state(path: Path) -> FileState:

@@ -37,6 +37,13 @@ THOUSANDTHS = {mark: re.compile(rf"{re.escape(mark)}\d{{3}}$") for mark in ".,"}
 # This number of values shows the number format of a column.
 N_SAMPLED = 1000
 MIN_FRACTION = 0.5
+# Words in place of a missing value.
+STAND_INS = frozenset(
+    ("?", "-", "--", ".", "na", "n/a", "n.a.", "#n/a", "nan", "nil", "null", "(null)", "none",
+     "missing", "unknown", "undefined", "unbekannt", "k.a.", "inconnu", "sconosciuto",
+     "desconocido", "onbekend")
+)  # fmt: skip
+MAX_STAND_INS = 3
 
 
 def find_marks(table: pd.DataFrame, currency: Mapping[str, str]) -> NumberMarks:
@@ -83,6 +90,23 @@ def describe_marks(marks: NumberMarks) -> tuple[dict[str, Any], list[str]]:
     keys = {key: mark for key, mark in declared.items() if mark != getattr(PLAIN_MARKS, key)}
     shown = " and ".join(f"{key} {mark!r}" for key, mark in keys.items())
     return keys, [f"Numbers are written with {shown}."] if keys else []
+
+
+def find_stand_in(column: pd.Series, marks: NumberMarks) -> str:
+    """Return the word in place of a missing number in a column of numbers, or "".
+
+    Most of the filled cells are numbers, and the others one of a few texts. Of few different
+    numbers, as in 1, 2, 3 and 4+, only a known word is one.
+    """
+    counts = column[column != ""].value_counts()
+    is_number = pd.Series([cells.is_number(text, marks) for text in counts.index], counts.index)
+    n_numbers, words = int(counts[is_number].sum()), counts[~is_number]
+    is_mixed = MIN_FRACTION * counts.sum() <= n_numbers and 0 < len(words) <= MAX_STAND_INS
+    if not is_mixed or schema_inference.is_numeric(n_numbers, int(counts.sum())):
+        return ""
+    word = str(words.index[0])
+    is_likely = schema_inference.is_many_numbers(int(is_number.sum()))
+    return word if is_likely or word.casefold() in STAND_INS else ""
 
 
 def has_leading_zeros(column: pd.Series) -> bool:

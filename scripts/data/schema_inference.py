@@ -33,6 +33,8 @@ NOTE_NAME = re.compile(
     re.IGNORECASE,
 )
 MIN_NOTES, MIN_NOTES_FRACTION = 10, 0.05
+# So many different numbers are no names of categories, such as 1, 2, 3 and 4+.
+MIN_MIXED_NUMBERS, MIN_MIXED_FRACTION = 20, 0.5
 UNIQUE = "it has as many values as rows"
 # A pinned schema may differ in these keys from config.json: the format of each file is detected.
 FREE_KEYS = {"separator", "encoding"}
@@ -41,10 +43,14 @@ log = logging.getLogger(__name__)
 
 
 class Inference(Struct, frozen=True):
-    """The completed schema, and the reasons of unused columns by name."""
+    """The completed schema, the reasons of unused columns, and the shares of numbers, by name.
+
+    `mixed` has the columns of numbers with texts among them, which are no numeric columns.
+    """
 
     schema: Schema
     set_aside: dict[str, str] = field(default_factory=dict)
+    mixed: dict[str, float] = field(default_factory=dict)
 
 
 class ColumnProfile(Struct, frozen=True):
@@ -52,6 +58,7 @@ class ColumnProfile(Struct, frozen=True):
 
     `n_most` rows have the most frequent of `n_values` different values. `blank` is True if every
     value is "". `measure`, numbers with fractions, is computed if no value is repeated.
+    `share_numbers` is that of the filled cells.
     """
 
     n_rows: int
@@ -61,6 +68,21 @@ class ColumnProfile(Struct, frozen=True):
     numeric: bool
     measure: bool
     kind: ColumnKind = ColumnKind.OTHER
+    share_numbers: float = 0.0
+
+    @property
+    def is_mixed(self) -> bool:
+        """Return whether most of many different values are numbers, and the others texts."""
+        return (
+            not self.numeric
+            and self.share_numbers >= MIN_MIXED_FRACTION
+            and is_many_numbers(self.n_values)
+        )
+
+
+def is_many_numbers(n_numbers: int) -> bool:
+    """Return whether so many different numbers hardly name categories."""
+    return n_numbers >= MIN_MIXED_NUMBERS
 
 
 def common_names(files: Sequence[tuple[Sequence[str], int]]) -> list[str]:
@@ -172,6 +194,7 @@ def make_profile(counts: ColumnCounts) -> ColumnProfile:
         numeric=numeric,
         measure=numeric and counts.n_values == counts.n_rows and counts.has_fractions,
         kind=counts.kinds.kind(is_numeric=numeric),
+        share_numbers=counts.n_numbers / max(1, counts.kinds.n_cells),
     )
 
 
@@ -227,7 +250,8 @@ def classify_columns(profiles: Mapping[str, ColumnProfile], declared: Schema) ->
         else:
             inferred[kind].append(name)
     completed = {kind: tuple(inferred[kind]) for kind in inferred if kind in declared.inferred}
-    return Inference(msgspec.structs.replace(declared, **completed), set_aside)
+    mixed = {name: p.share_numbers for name, p in profiles.items() if name and p.is_mixed}
+    return Inference(msgspec.structs.replace(declared, **completed), set_aside, mixed)
 
 
 def infer_columns(table: pd.DataFrame, declared: Schema) -> Inference:
@@ -272,7 +296,7 @@ def finish_inference(
         )
     check_schema(schema, "The inferred schema")
     partly = dict.fromkeys(rare, "only files with fewer than half of the rows have it")
-    return Inference(schema, inference.set_aside | partly)
+    return Inference(schema, inference.set_aside | partly, inference.mixed)
 
 
 def infer_from_small(paths: Sequence[Path], declared: Schema) -> Inference:
@@ -375,6 +399,12 @@ def complete(
         log.warning(
             "Set the column %r aside: %s. List it in schema.numeric or schema.categorical to use"
             " it, or in schema.ids or schema.ignore to end this warning.", name, reason,
+        )  # fmt: skip
+    for name, share in inference.mixed.items():
+        log.warning(
+            "The column %r is no numeric column, since %.0f%% of its cells are no numbers. If a"
+            " word there stands for a missing number, such as NULL or ?, leave the cells blank.",
+            name, 100 * (1 - share),
         )  # fmt: skip
     schema = inference.schema
     log.info(

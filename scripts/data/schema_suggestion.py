@@ -1,5 +1,6 @@
 """Suggestion of the sections of config.json for a folder of client tables."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,19 @@ def find_pending(table: pd.DataFrame, later: list[str]) -> list[str]:
     ]
 
 
+def describe_no_key(table: pd.DataFrame, layout: TimeLayout) -> str:
+    """Return a sentence about the likeliest key where no column identifies clients, else ""."""
+    if layout.key or not len(table):
+        return ""
+    numbers = {name: table[name].nunique() for name in table.columns if name}
+    best = max(numbers, key=lambda name: numbers[name], default="")
+    return (
+        " Besides, no column identifies the clients, with a different value in each row of a file:"
+        f" {best!r} comes nearest, with {numbers.get(best, 0)} different values in"
+        f" {len(table)} rows."
+    )
+
+
 def choose_target(
     table: pd.DataFrame, layout: TimeLayout, target: str | None, found: FoundOutcomes | None
 ) -> str:
@@ -163,9 +177,9 @@ def choose_target(
         return target_suggestion.guess_target(table[pending])
     try:
         guess = target_suggestion.guess_target(table[free])
-    except DatasetError:
+    except DatasetError as error:
         if not layout.date:
-            raise
+            raise DatasetError(f"{error}{describe_no_key(table, layout)}") from error
         return ""
     # A client as of a day has an outcome later, in another file. Any two values are no label.
     is_likely = not layout.date or target_suggestion.is_likely(table[guess], guess)
@@ -268,11 +282,50 @@ def keep_clients(
     return table.drop(columns=leaving.name, errors="ignore")[is_client], kept
 
 
+def reason_of_blank(name: str, lacking: Mapping[str, Sequence[str]]) -> str:
+    """Return the reason to ignore a column without values on the newest day.
+
+    Parameters
+    ----------
+    name : str
+        The column.
+    lacking : mapping of str to sequence of str
+        The missing columns of files, by name of the file.
+    """
+    if any(name in names for names in lacking.values()):
+        return (
+            "the newest extract lacks it; if it has another name there, rename it in the older"
+            " files, and try again"
+        )
+    return "it is blank on the newest day, and so is filled in later"
+
+
+def describe_stand_ins(table: pd.DataFrame, declared: Schema, roles: Roles) -> list[str]:
+    """Return sentences about columns of numbers with a word in place of a missing number."""
+    notices = []
+    for name in [name for name in table.columns if name not in roles.numeric]:
+        word = number_suggestion.find_stand_in(table[name], declared.marks(name))
+        if word:
+            notices.append(
+                f"{name!r} has numbers, and {cells.shorten(word)} in"
+                f" {int((table[name] == word).sum())} of {len(table)} rows: with a word it is no"
+                " numeric column. If the word stands for a missing number, leave the cells blank,"
+                " and try again."
+            )
+    return notices
+
+
 def suggest_columns(
-    table: pd.DataFrame, layout: TimeLayout, declared: Schema,
+    table: pd.DataFrame,
+    layout: TimeLayout,
+    declared: Schema,
     found: FoundOutcomes | FoundLeaving | None,
-) -> SuggestedColumns:  # fmt: skip
-    """Return features, dates and columns to ignore as keys of the schema, with notices."""
+    lacking: Mapping[str, Sequence[str]],
+) -> SuggestedColumns:
+    """Return features, dates and columns to ignore as keys of the schema, with notices.
+
+    The files in `lacking` lack the columns there.
+    """
     left, is_known = find_labels(table, layout, declared, found)
     clients = table[is_known] if is_known.any() else table
     if layout.date:
@@ -280,7 +333,9 @@ def suggest_columns(
     roles = role_suggestion.sort_columns(clients.drop_duplicates(), declared, layout)
     for name in find_filled_later(table, layout):
         if name in (*roles.numeric, *roles.categorical):
-            roles.set_aside(name, "it is blank on the newest day, and so is filled in later")
+            roles.set_aside(name, reason_of_blank(name, lacking))
+    taken = {layout.key, layout.date, declared.target, *layout.dates, *layout.leaving}
+    free = table[[name for name in table.columns if name and name not in taken]]
     about_leaks = role_suggestion.set_leaks_aside(table[is_known], left[is_known], roles, declared)
     keys, about_features = suggest_features(table, layout, roles, declared)
     names = role_suggestion.find_names(roles, layout)
@@ -289,6 +344,7 @@ def suggest_columns(
         keys["names"] = names
     notices = [
         *about_leaks,
+        *describe_stand_ins(free, declared, roles),
         *(f"Name of a client for people: {name!r}; the list shows it." for name in names),
         *(f"Ignored: {name!r}: {why}." for name, why in aside.items() if why),
         *about_features,
@@ -397,7 +453,7 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
         states = [name for name in states if name != leaving.name]
     columns = suggest_columns(
         *keep_clients(table.drop(columns=states), layout, leaving), declared,
-        None if target else leaving or found,
+        None if target else leaving or found, reading.lacking,
     )  # fmt: skip
     separator = folder.separator
     separators = {} if separator == csv_reader.AUTO else {"separator": separator}

@@ -43,6 +43,9 @@ COUNT_NAME = re.compile(
 MIN_UNIQUE_FRACTION = 0.99
 # Some clients stand in two rows of a file without days.
 MIN_NAMED_FRACTION = 0.5
+# Rows without a key are rejected: a key is filled in most rows, and a column that is not named as
+# one in nearly all.
+MIN_FILLED_FRACTION = 0.5
 MIN_RECURRING_FRACTION = 0.2
 # A day of so many rows on average may be the day of an extract within one file.
 MIN_ROWS_PER_DAY = 10
@@ -51,6 +54,7 @@ MIN_WITHIN_FRACTION = 0.98
 MIN_BLANK_FRACTION = 0.2
 MAX_CHANGES = 3
 N_SAMPLED = 2000
+MAX_SHOWN_FILES = 3
 
 
 class TimeLayout(Struct, frozen=True):
@@ -115,12 +119,22 @@ def find_date_columns(
 
 
 def unique_fraction(column: pd.Series, group: pd.Series) -> float:
-    """Return the share of filled cells with a value unique in its group."""
+    """Return the share of filled cells with a value unique in its group, of a usual group.
+
+    The median over the rows: a single file with mistaken values decides nothing.
+    """
     filled = column != ""
     if not filled.any():
         return 0.0
     pairs = pd.DataFrame({"value": column[filled], "group": group[filled]})
-    return float((~pairs.duplicated()).mean())
+    shares = (~pairs.duplicated()).groupby(pairs["group"]).transform("mean")
+    return float(shares.median())
+
+
+def is_filled(column: pd.Series, name: str) -> bool:
+    """Return whether a column is filled in enough rows for a key."""
+    is_named = bool(CLIENT_NAME.search(name) or ID_NAME.search(name))
+    return (column != "").mean() >= (MIN_FILLED_FRACTION if is_named else MIN_UNIQUE_FRACTION)
 
 
 def recurring_fraction(column: pd.Series, group: pd.Series) -> float:
@@ -164,6 +178,7 @@ def find_candidates(
         if name
         and kinds[name] is not ColumnKind.DATES
         and name not in measures
+        and is_filled(table[name], name)
         and unique_fraction(table[name], group)
         >= (MIN_NAMED_FRACTION if CLIENT_NAME.search(name) else MIN_UNIQUE_FRACTION)
     ]
@@ -233,6 +248,45 @@ def is_day(table: pd.DataFrame, key: str, days: pd.Series, files: pd.Series) -> 
     return does_recur(table, key, days) or bool((days.groupby(files).nunique() == 1).all())
 
 
+def describe_repeats(
+    files: Sequence[FileTable], table: pd.DataFrame, key: str, part: pd.Series
+) -> list[str]:
+    """Return sentences about files with several rows of a client, such as keys a program rounded.
+
+    Parameters
+    ----------
+    files : sequence of FileTable
+        The files.
+    table : pandas.DataFrame of shape (n_rows, n_columns)
+        The rows of the files, one file after the other.
+    key : str
+        The key, "" without one.
+    part : pandas.Series of shape (n_rows,)
+        The file and day of each row.
+
+    Returns
+    -------
+    list of str
+        A sentence about each of the first files.
+    """
+    if not key:
+        return []
+    rows = pd.DataFrame({"key": table[key], "part": part})
+    repeats = rows.duplicated() & (rows["key"] != "")
+    notices, start = [], 0
+    for file in files:
+        own = rows["key"][start : start + len(file.table)]
+        repeated = own[repeats[own.index]]
+        start += len(own)
+        if len(repeated) > (1 - MIN_UNIQUE_FRACTION) * len(own):
+            notices.append(
+                f"{file.path.name} has {len(repeated)} rows with a {key!r} of another of its rows,"
+                f" such as {cells.shorten(repeated.iloc[0])}. Of each client and day one row"
+                " counts. If a program wrote the keys otherwise, export the file again."
+            )
+    return notices[:MAX_SHOWN_FILES]
+
+
 def find_layout(
     files: Sequence[FileTable], marks: Mapping[str, NumberMarks], measures: set[str]
 ) -> TimeLayout:
@@ -262,14 +316,17 @@ def find_layout(
         name: day_texts(table[name], formats[name]) for name in own_dates(table, number, formats)
     }
     groups[""] = number.map(dict(enumerate(days))) if by_name else number
+    # Two files of a day, such as an extract and its correction, each have a client once.
+    parts = {own: group.astype(str) + " " + number.astype(str) for own, group in groups.items()}
     keys = {
-        own: find_key(table, find_candidates(table, group, kinds, measures), kinds)
-        for own, group in groups.items()
+        own: find_key(table, find_candidates(table, part, kinds, measures), kinds)
+        for own, part in parts.items()
     }
     own = next(
         name for name in groups if name == "" or is_day(table, keys[name], groups[name], number)
     )
     key, group = keys[own], groups[own]
+    notices += describe_repeats(files, table, key, parts[own])
     recurs = does_recur(table, key, group)
     has_days = bool(own or (by_name and (recurs or len(files) == 1)))
     leaving = {

@@ -412,6 +412,17 @@ def describe_leaving(read: LabelledRows, schema: Schema, n_gone: int) -> list[st
     ]
 
 
+def describe_left_since(known: KnownOutcomes, newest: int) -> list[str]:
+    """Return a sentence about clients who left by a record after a day, [] without any."""
+    is_left = known.records[outcomes.LEFT].to_numpy(np.bool_)
+    is_later = (known.records[outcomes.DAY] > newest).to_numpy()
+    n_since = int(known.records[outcomes.KEY][is_left & is_later].nunique())
+    if not n_since:
+        return []
+    day = client_dates.format_day(newest)
+    return [f"{n_since} clients have left since {day} by the outcomes, and are not on the list."]
+
+
 def describe_records(known: KnownOutcomes, n_returned: int) -> list[str]:
     """Return sentences about the records of outcome files, [] without records.
 
@@ -449,9 +460,11 @@ def describe_outcomes(
     Of today's clients `n_returned` had left by them, and are back. Further `n_gone` clients of the
     newest extract have left.
     """
+    whole = read.find_whole_days()
     return [
         *describe_leaving(read, schema, n_gone),
         *describe_records(read.outcomes, n_returned),
+        *(describe_left_since(read.outcomes, int(whole[-1])) if len(whole) else []),
     ]
 
 

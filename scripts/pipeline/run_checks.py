@@ -1,7 +1,7 @@
 """The checks of a run: made at the steps under check, and recorded."""
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,8 +10,9 @@ import pandas as pd
 from sqlalchemy.engine import Connection
 
 from scripts.clients import worklist
+from scripts.clients.score_clients import ScoredList
 from scripts.core.artifacts import Kind
-from scripts.core.config import Config
+from scripts.core.config import FILE_NAME, Config
 from scripts.core.errors import DatasetError, InsufficientDataError
 from scripts.core.files import RemotePath
 from scripts.data import (
@@ -117,6 +118,12 @@ def check_files(
     ]
 
 
+def are_days_in_names(config: Config) -> bool:
+    """Return whether the names of the files have the days of the rows."""
+    own = config.schema.date_column
+    return own is not None and own.column == FILE_NAME
+
+
 def find_same_days(readings: Sequence[FileReading], config: Config) -> list[str]:
     """Describe the files whose names have the same day."""
     own, by_day = config.schema.date_column, dict[int, list[str]]()
@@ -147,6 +154,7 @@ def check_ingestion(ingested: Ingestion, config: Config) -> list[Finding]:
         findings += checks.check_repeated(
             dated.account.n_repeated, len(ingested.clients),
             find_same_days(ingested.readings, config), config.checks,
+            are_named=are_days_in_names(config),
         )  # fmt: skip
         findings += check_newest_day(ingested.clients, config)
         findings += checks.check_returned(dated.n_returned, len(ingested.clients), config.checks)
@@ -280,13 +288,14 @@ def count_predicted(connection: Connection, context: RunContext) -> tuple[int, i
     )
 
 
-def as_sums(row: Row) -> OutcomeSums:
+def as_sums(row: Row, left_before: Mapping[str, int]) -> OutcomeSums:
     """Return the sums of the records without the clients whom somebody tried to contact."""
-    return OutcomeSums(
+    sums = OutcomeSums(
         n_scored=row["n_scored"] - int(row["n_contacted"]), n_known=int(row["n_known"]),
         n_left=int(row["n_left"]),
         sum_predicted=row["sum_predicted"], sum_variance=row["sum_variance"],
     )  # fmt: skip
+    return checks.with_left_before(sums, left_before.get(row["date"], 0))
 
 
 def find_length_before(connection: Connection, lengths: Sequence[Row]) -> int | None:
@@ -332,16 +341,13 @@ def count_known(
     return n_returning, before["n_clients"]
 
 
-def check_list(run: Run, context: RunContext, n_returning: int = 0) -> list[Finding]:
-    """Check today's list, and the outcomes joined by this run.
-
-    Of today's clients `n_returning` were on the list before.
-    """
+def check_list(run: Run, context: RunContext, scored: ScoredList) -> list[Finding]:
+    """Check today's list, and the outcomes joined by this run."""
     config = run.config
     with database.reading(run.engine) as connection:
         lengths = check_records.list_lengths(connection)
         n_compared = find_length_before(connection, lengths)
-        known = count_known(connection, lengths, n_returning)
+        known = count_known(connection, lengths, scored.n_returning)
         page = worklist.worklist_page(connection, config.worklist, config.api, top=1)
         sums = check_records.sum_outcomes(connection, run.id)
         predicted = count_predicted(connection, context)
@@ -358,7 +364,8 @@ def check_list(run: Run, context: RunContext, n_returning: int = 0) -> list[Find
         findings += checks.check_never_empty(config.checks)
     n_training = 0 if current is None else current.model.n_training_rows
     # Of an upload there are too few, and of the newest day perhaps the leavers alone.
-    judged = (checks.check_outcomes(as_sums(row), n_training, config.checks) for row in sums)
+    each = (as_sums(row, scored.left_before) for row in sums)
+    judged = (checks.check_outcomes(found, n_training, config.checks) for found in each)
     return findings + next(filter(None, judged), [])
 
 

@@ -289,7 +289,7 @@ def score_clients(
 ) -> None:
     """Score today's clients with the release in production, or log the failure."""
     try:
-        n_returning = run.step(
+        scored = run.step(
             "clients",
             client_scores.main,
             run.config,
@@ -300,7 +300,7 @@ def score_clients(
             history=history,
             context=context,
         )
-        run_checks.record(run, run_checks.check_list(run, context, n_returning))
+        run_checks.record(run, run_checks.check_list(run, context, scored))
     except RunTimeoutError:
         raise
     except (PipelineError, OSError) as error:

@@ -1,6 +1,7 @@
 """Checks of the data, the candidate and today's list, each with a number and a remedy."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
@@ -34,6 +35,7 @@ EMPTY_LIST = (
     " column in schema.ignore and bring files of those who left."
 )
 DEFAULTS = CheckSettings()
+FEW_FIELDS = re.compile(r"expected (\d+) fields, found (\d+)")
 
 
 class Finding(Struct, frozen=True):
@@ -191,11 +193,32 @@ def check_shared(tested: "pd.Series[str]", n_shared: int, settings: CheckSetting
     )
 
 
+def describe_cut(reading: FileReading) -> str:
+    """Return a sentence about a file that ends in the middle of a row, "" about another one."""
+    last = max(reading.rejected, key=lambda row: row.line, default=None)
+    found = last and FEW_FIELDS.match(last.reason)
+    if not last or not found or last.line <= reading.n_rows:
+        return ""
+    n_expected, n_found = map(int, found.groups())
+    if not 1 < n_found < n_expected:
+        return ""
+    return (
+        f"The last line of {reading.path.name} has {n_found} of {n_expected} fields, as in a file"
+        f" that was cut: clients behind line {last.line} would be missing. Copy the file again, or"
+        " take the line out of it."
+    )
+
+
 def check_rejected(readings: Sequence[FileReading], settings: CheckSettings) -> list[Finding]:
-    """Check whether a large part of the rows of a file was rejected."""
+    """Check whether a large part of the rows of a file was rejected, or a file was cut."""
     read = [r for r in readings if not r.refused and r.n_rows >= MIN_FILE_ROWS]
     if not read:
         return []
+    cut = next(filter(None, map(describe_cut, read)), "")
+    if cut:
+        # The share of the missing rows is not known.
+        words = Sentences(alarm=cut, fine="")
+        return make_findings(settings, "rejected_rows", 1.0, words, LimitSide.REACHED)
     worst = max(read, key=lambda r: len(r.rejected) / r.n_rows)
     fraction = len(worst.rejected) / worst.n_rows
     labels = read_report.format_frequent_labels(worst)
@@ -226,7 +249,12 @@ def check_refused(readings: Sequence[FileReading], settings: CheckSettings) -> l
 
 
 def check_repeated(
-    n_repeated: int, n_today: int, same_day: Sequence[str], settings: CheckSettings
+    n_repeated: int,
+    n_today: int,
+    same_day: Sequence[str],
+    settings: CheckSettings,
+    *,
+    are_named: bool = False,
 ) -> list[Finding]:
     """Check whether many dated rows are repeated for their client and day.
 
@@ -240,11 +268,26 @@ def check_repeated(
         Descriptions of files whose names have the same day.
     settings : CheckSettings
         The limit, a share of today's clients.
+    are_named : bool
+        Whether the names of the files have the days.
     """
-    named = f" Files of one day: {'; '.join(same_day[:3])}." if same_day else ""
+    place = "another row of the same file, or of a later one by name,"
+    advice = (
+        "If a file corrects another, remove the one that is out of date. If one file has several"
+        " rows of a client, look whether its key is right, and export one row for each client."
+    )
+    if same_day:
+        place = "another row, mostly of a later file by name,"
+        advice = (
+            f"Files of one day: {'; '.join(same_day[:3])}. If one corrects the other, remove the"
+            " file that is out of date."
+        )
+    elif are_named:
+        place = "another row of the same file"
+        advice = "Look whether the key is right there, and export one row for each client."
     words = Sentences(
-        alarm=f"{n_repeated} rows are not used, since a later file by name has the same clients on"
-        f" the same days.{named} If one corrects the other, remove the file that is out of date.",
+        alarm=f"{n_repeated} rows are not used, since {place} has the same client and day."
+        f" {advice}",
         fine=f"{n_repeated} rows were repeated for a client and day.",
     )
     share = n_repeated / max(n_today, MIN_LIST)
@@ -413,6 +456,32 @@ class OutcomeSums(Struct, frozen=True):
     n_left: int
     sum_predicted: float
     sum_variance: float
+
+
+def with_left_before(found: OutcomeSums, n_left_before: int) -> OutcomeSums:
+    """Return the outcomes of a scoring with those of clients who had left before it.
+
+    Outcomes may be known beyond the day of an extract when its first list is made: who has left
+    until then is on no list. Without them fewer clients leave than any model could predict. Their
+    probabilities are taken to be those of leavers by the model: the mean of the probabilities,
+    each weighted by itself.
+
+    Parameters
+    ----------
+    found : OutcomeSums
+        The outcomes beside the probabilities.
+    n_left_before : int
+        The clients of the extract who left within the horizon and are on no list.
+    """
+    if not n_left_before or found.sum_predicted <= 0:
+        return found
+    usual = (found.sum_predicted - found.sum_variance) / found.sum_predicted
+    return OutcomeSums(
+        n_scored=found.n_scored + n_left_before, n_known=found.n_known + n_left_before,
+        n_left=found.n_left + n_left_before,
+        sum_predicted=found.sum_predicted + n_left_before * usual,
+        sum_variance=found.sum_variance + n_left_before * usual * (1 - usual),
+    )  # fmt: skip
 
 
 def compare_shares(found: OutcomeSums, n_training: int) -> float:

@@ -46,7 +46,8 @@ def sum_outcomes(connection: Connection, run_id: int) -> list[Row]:
     Returns
     -------
     list of mapping
-        Columns scoring_id, n_scored, n_contacted, n_known, n_left, sum_predicted and sum_variance.
+        Columns date (the id of a list without dates), scoring_id, n_scored, n_contacted, n_known,
+        n_left, sum_predicted and sum_variance.
     """
     outcome, scoring = client_outcomes.c, scorings.c
     date = sa.func.coalesce(outcome.as_of, sa.cast(outcome.scoring_id, sa.String))
@@ -65,6 +66,7 @@ def sum_outcomes(connection: Connection, run_id: int) -> list[Row]:
     newest = sa.func.max(each.scoring_id)
     query = (
         sa.select(
+            each.date,
             newest.label("scoring_id"),
             sa.func.coalesce(sa.func.max(each.n_clients), sa.func.count()).label("n_scored"),
             sa.func.sum(each.contacted).label("n_contacted"),

@@ -382,3 +382,26 @@ def test_a_link_follows_its_target_and_a_dangling_one_has_a_state(tmp_path: Path
 
     assert files.file_state(tmp_path / "a.csv") == files.file_state(target)
     assert len(files.file_state(tmp_path / "b.csv")) == 3
+
+
+def test_tables_that_nobody_reads_are_named(tmp_path: Path) -> None:
+    for name in ("march.csv.gz", "april.xlsx", "may.txt", "README.txt", ".hidden.zip", "june.csv"):
+        (tmp_path / name).touch()
+    for name in ("2026-07", "outcomes", "empty"):
+        (tmp_path / name).mkdir()
+    for name in ("2026-07/clients.csv", "outcomes/left.csv"):
+        (tmp_path / name).touch()
+
+    told = files.describe_unread(tmp_path, [tmp_path / "outcomes"])
+
+    assert told.startswith(
+        f"Not read in {tmp_path}: 2026-07/, april.xlsx, march.csv.gz and 1 more."
+    )
+    assert files.describe_unread(tmp_path / "outcomes") == ""
+
+
+def test_a_folder_of_packed_tables_is_said_to_hold_them(tmp_path: Path) -> None:
+    (tmp_path / "clients.csv.gz").touch()
+
+    with pytest.raises(DatasetError, match=r"no CSV file in .* Not read in .*clients\.csv\.gz"):
+        files.check_has_tables([], tmp_path)

@@ -126,6 +126,16 @@ def test_records_that_contradict_each_other_are_counted_and_the_last_one_holds(
     assert any("says the opposite" in line for line in dated_ingest.describe_records(known, 0))
 
 
+def test_clients_who_left_since_the_newest_extract_are_counted(tmp_path: Path) -> None:
+    table = make_table(("a", "2026-05-31"), ("b", "2026-05-31"), ("c", "2026-05-31"))
+    rows = "id,left_on\na,2026-06-02\nb,2026-06-05\nc,2026-05-31\n"
+    known, _ = read(tmp_path, table, settings(tmp_path), rows)
+
+    (notice,) = dated_ingest.describe_left_since(known, day("2026-05-31"))
+
+    assert notice.startswith("2 clients have left since 2026-05-31")
+
+
 def test_with_labels_a_client_whom_no_file_names_is_not_known(tmp_path: Path) -> None:
     table = make_table(("a", "2026-01-31"), ("b", "2026-01-31"), ("c", "2026-01-31"))
     content = "id,left_on,gone\na,2026-03-01,1\nb,2026-06-30,0\nz,2026-06-30,0\n"

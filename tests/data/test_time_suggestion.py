@@ -16,6 +16,7 @@ from examples.saas.company import Plan
 from scripts import config
 from scripts.core import config_file
 from scripts.core.config import Config
+from scripts.core.errors import DatasetError
 from scripts.data import schema_suggestion
 from scripts.data.schema_suggestion import Suggestion
 
@@ -523,3 +524,79 @@ def test_a_split_keeps_todays_clients_whose_file_has_no_label(tmp_path: Path) ->
     assert printed["schema"]["ids"] == ["cust_no"]
     assert (train["churned"] == "").sum() == 30
     assert len(train) == N - 60 + 30
+
+
+def test_an_extract_and_its_correction_of_the_same_day_have_the_same_clients(
+    tmp_path: Path,
+) -> None:
+    save_months(tmp_path / "data", DATED)
+    save(make_clients(3), tmp_path / "data" / f"clients_{DAYS[3]}_corrected.csv")
+
+    section = suggested(tmp_path / "data").section
+
+    assert (section["key"], section["date"]) == ("cust_no", "file_name")
+
+
+def test_a_month_whose_keys_a_program_rounded_hides_no_key_and_is_named(tmp_path: Path) -> None:
+    save_months(tmp_path / "data", DATED)
+    path = tmp_path / "data" / DATED[2]
+    save(make_clients(2).assign(cust_no="3.00000E+07"), path)
+
+    suggestion = suggested(tmp_path / "data")
+
+    assert suggestion.section["key"] == "cust_no"
+    (told,) = [line for line in suggestion.notices if "of another of its rows" in line]
+    assert told.startswith(f"{path.name} has 299 rows with a 'cust_no' of another of its rows")
+
+
+def test_a_column_that_is_mostly_blank_is_no_key(tmp_path: Path) -> None:
+    n = 400
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({f"Var{k}": rng.poisson(5, n).astype(str) for k in range(5)})
+    table["Var5"] = [str(i) if i % 50 == 0 else "" for i in range(n)]
+    save(table.assign(label=rng.choice(["-1", "1"], n)), tmp_path / "data" / "train.csv")
+
+    suggestion = suggested(tmp_path / "data", "label")
+
+    assert suggestion.section["ids"] == []
+
+
+def test_a_column_that_the_newest_extract_lacks_is_said_to_be_missing_there(
+    tmp_path: Path,
+) -> None:
+    save_months(tmp_path / "data", DATED)
+    save(make_clients(3).rename(columns={"logins_30d": "visits"}), tmp_path / "data" / DATED[3])
+
+    suggestion = suggested(tmp_path / "data")
+
+    assert "logins_30d" in suggestion.section["ignore"]
+    (told,) = [line for line in suggestion.notices if "Ignored: 'logins_30d'" in line]
+    assert "the newest extract lacks it" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "n_numbers", "is_told"),
+    [(["?"], 5, True), (["4+"], 3, False), (["no line"], 50, True), (list("abcd"), 50, False)],
+)
+def test_a_word_for_a_missing_number_is_named(
+    tmp_path: Path, words: list[str], n_numbers: int, *, is_told: bool
+) -> None:
+    table = make_clients(0)
+    cells = [words[i % len(words)] if i % 12 < len(words) else str(i % n_numbers) for i in range(N)]
+    save(table.assign(speed=cells, left=["yes", "no", "no"] * (N // 3)), tmp_path / "in" / "a.csv")
+
+    suggestion = suggested(tmp_path / "in")
+
+    told = [line for line in suggestion.notices if line.startswith("'speed' has numbers")]
+    assert bool(told) == is_told
+    assert not told or repr(words[0]) in told[0]
+
+
+def test_without_a_key_the_column_that_comes_nearest_is_named(tmp_path: Path) -> None:
+    save_months(tmp_path / "data", DATED)
+    for path in (tmp_path / "data").iterdir():
+        table = pd.read_csv(path, dtype=str)[["logins_30d"]]
+        save(table.assign(code=[f"c{i // 2}" for i in range(N)], size="1"), path)
+
+    with pytest.raises(DatasetError, match="no column identifies the clients.*'code'"):
+        suggested(tmp_path / "data")

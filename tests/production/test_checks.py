@@ -176,6 +176,45 @@ def test_many_rows_of_the_same_clients_and_days_are_a_problem(
     assert ("Files of one day: a.csv and b.csv." in finding.detail) == is_alarm
 
 
+@pytest.mark.parametrize(
+    ("same_day", "are_named", "words"),
+    [
+        ([], True, "another row of the same file has the same client"),
+        ([], False, "another row of the same file, or of a later one by name, has"),
+        (["a.csv and b.csv"], True, "mostly of a later file by name, has"),
+    ],
+)
+def test_repeated_rows_of_one_file_are_not_blamed_on_another(
+    same_day: list[str], *, are_named: bool, words: str
+) -> None:
+    (finding,) = checks.check_repeated(50, 100, same_day, USUAL, are_named=are_named)
+
+    assert words in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("line", "reason", "is_alarm"),
+    [
+        (101, "expected 8 fields, found 4", True),
+        (101, "expected 8 fields, found 9", False),
+        # A footer such as "(100 rows)", and a row in the middle.
+        (101, "expected 8 fields, found 1", False),
+        (50, "expected 8 fields, found 4", False),
+    ],
+)
+def test_a_file_that_ends_in_the_middle_of_a_row_is_a_problem(
+    line: int, reason: str, *, is_alarm: bool
+) -> None:
+    reading = FileReading(
+        Path("clients.csv"), n_rows=100, rejected=[RejectedRow("clients.csv", line, "", reason)]
+    )
+
+    (finding,) = checks.check_rejected([reading], USUAL)
+
+    assert finding.is_alarm == is_alarm
+    assert ("The last line of clients.csv has 4 of 8 fields" in finding.detail) == is_alarm
+
+
 def test_a_list_that_is_empty_from_the_first_day_says_what_a_label_does() -> None:
     (finding,) = checks.check_never_empty(USUAL)
     (shrunk,) = checks.check_list({}, 200, USUAL)
@@ -199,6 +238,19 @@ def test_shares_are_apart_only_beyond_chance_and_of_a_whole_list(
     findings = checks.check_outcomes(found, 10_000, USUAL)
 
     assert [finding.name for finding in findings if finding.is_alarm] == alarms
+
+
+@pytest.mark.parametrize(("n_left_before", "is_alarm"), [(0, True), (30, False), (90, True)])
+def test_who_had_left_before_the_list_was_made_counts_as_a_leaver(
+    n_left_before: int, *, is_alarm: bool
+) -> None:
+    # Sixty of a thousand were predicted, and half of them had left before: thirty are left to go.
+    found = OutcomeSums(1000, 1000, 30, 60.0, 60.0 * 0.94)
+
+    whole = checks.with_left_before(found, n_left_before)
+    (finding,) = checks.check_outcomes(whole, 10_000, USUAL)
+
+    assert finding.is_alarm == is_alarm
 
 
 def test_the_probability_of_a_difference_is_that_of_the_normal_distribution() -> None:
