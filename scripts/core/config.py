@@ -452,7 +452,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def other_folders(self) -> list[Path]:
-        """Folders of the installation beside the input, which may lie in it."""
+        """Return the folders of the installation beside the input, which may lie in it."""
         outcomes = self.outcomes.input_folder_path if self.outcomes else None
         results = [self.output_folder_path, self.output_model_path, self.prod_deployment_path]
         return [*results, self.test_data_path, *([outcomes] if outcomes else [])]
