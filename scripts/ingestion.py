@@ -168,6 +168,8 @@ def report_immature(read: ReadRows, folder: Path, stamp: str) -> None:
     write_rejected(read.readings, read.outcome_readings, folder, stamp)
     read_report.log_readings([*read.test_readings, *read.outcome_readings])
     log.info("Found %d clients without a label: today's clients.", len(read.clients))
+    if read.n_gone:
+        log.info("Further %d clients of the newest extract have left.", read.n_gone)
 
 
 def main(

@@ -78,36 +78,45 @@ def test_no_value_of_a_text_or_date_column_is_in_the_dataset(
     assert re.search("'note' aside: it ", caplog.text)
 
 
-def test_a_leaver_is_off_the_list_and_an_old_outcome_keeps_nobody_off(tmp_path: Path) -> None:
-    company = Company()
-    company.write(tmp_path, 4)
-    todays = [row.split(",")[1] for row in company.rows[3]]
-    returned, gone = todays[0], todays[1]
-    with (tmp_path / "outcomes" / "left.csv").open("a") as file:
-        file.write(f"{returned},{MONTHS[2]}\n{gone},{MONTHS[3] + timedelta(days=2)}\n")
-
-    found = ingestion.main(configure(tmp_path))
-
-    assert returned in set(found.clients["id"])
-    assert gone not in set(found.clients["id"])
-
-
-def test_who_left_and_stands_in_the_newest_extract_again_is_counted(
+def test_a_leaver_is_off_the_list_also_if_the_extracts_keep_the_client(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     company = Company()
+    company.write(tmp_path, 4)
+    todays = [row.split(",")[1] for row in company.rows[3]]
+    before = {row.split(",")[1] for row in company.rows[2]}
+    kept, after = [name for name in todays if name in before][:2]
+    with (tmp_path / "outcomes" / "left.csv").open("a") as file:
+        file.write(f"{kept},{MONTHS[2]}\n{after},{MONTHS[3] + timedelta(days=2)}\n")
+    caplog.set_level("INFO")
+
+    found = ingestion.main(configure(tmp_path))
+
+    assert {kept, after}.isdisjoint(found.clients["id"])
+    assert found.dated is not None
+    assert (found.dated.n_gone, found.dated.n_returned) == (1, 0)
+    assert "1 clients of the newest extract had left by the outcomes, and are not on the list" in (
+        caplog.text
+    )
+
+
+def test_who_was_away_in_an_extract_after_leaving_is_back_on_the_list(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    company = Company()
+    todays = {row.split(",")[1] for row in company.rows[4]}
+    first = next(row.split(",")[1] for row in company.rows[1] if row.split(",")[1] in todays)
+    company.rows[3] = [row for row in company.rows[3] if f",{first}," not in row]
     company.write(tmp_path, 5)
-    config = configure(tmp_path)
-    first = company.rows[4][0].split(",")[1]
-    before = (MONTHS[4] - timedelta(days=20)).isoformat()
+    before = (MONTHS[2] + timedelta(days=5)).isoformat()
     (tmp_path / "outcomes" / "early.csv").write_text(f"id,left_on\n{first},{before}\n")
     caplog.set_level("INFO")
 
-    found = ingestion.main(config)
+    found = ingestion.main(configure(tmp_path))
 
     assert first in set(found.clients["id"])
     assert found.dated is not None
-    assert found.dated.n_returned == 1
+    assert (found.dated.n_gone, found.dated.n_returned) == (0, 1)
     assert re.search(r"\b1 of today's clients had left by the outcomes", caplog.text)
 
 

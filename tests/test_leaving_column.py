@@ -1,5 +1,6 @@
 """Extracts that keep every client ever, with a column that says who has left."""
 
+import io
 import json
 from datetime import date, timedelta
 from pathlib import Path
@@ -9,11 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 from scripts import config as config_command
-from scripts import ingestion
+from scripts import fullprocess, ingestion, worklist
+from scripts.app import create_app
 from scripts.core import config_file
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config
-from scripts.core.errors import ConfigError
+from scripts.core.errors import ConfigError, DatasetError
 from tests.support.monthly import HEADER, MONTHS, SCHEMA, Company, configure, read_both
 
 HORIZON = {"horizon_days": 30}
@@ -181,3 +183,38 @@ def test_of_a_status_with_several_labels_those_of_leaving_are_suggested(tmp_path
 
     assert printed["schema"]["leaving"] == {"column": "status", "labels": ["gekündigt"]}
     assert len(found.clients) == 180
+
+
+def test_pages_rankings_and_the_next_month_know_who_has_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    company, table = Company(), tmp_path / "table.csv"
+    for n_months in (4, 5):
+        company.write_ever(tmp_path, n_months)
+        config = configure_column(tmp_path, api={"port": 1}, database_url="sqlite:///records.db")
+        caplog.clear()
+        caplog.set_level("INFO")
+        fullprocess.main(config)
+    n_gone = sum(day <= MONTHS[4] for day in company.leaves.values())
+    newest = (tmp_path / "in" / f"clients_{MONTHS[4]}.csv").read_text()
+    table.write_text(newest)
+    client = create_app(tmp_path / "config.json").test_client()
+
+    page = client.get("/").text
+    ranked = client.post(
+        "/dashboard/rank", data={"table": (io.BytesIO(newest.encode()), "mine.csv")},
+        headers={"Accept": "text/html", "Origin": "http://localhost"},
+    ).text  # fmt: skip
+    entries, _ = worklist.rank_file(config, table, 1000)
+
+    assert "Joined 300 outcomes to the scores of their periods" in caplog.text
+    shown = f"{n_gone} of the {300 + n_gone} clients of the newest extract had left before"
+    assert shown in page
+    assert "300 clients ranked" in ranked
+    assert f"Further {n_gone} clients have left, and are left out." in ranked
+    assert len(entries) == 300
+    table.write_text(f"{HEADER},churn_date\n{company.rows[4][0]},2020-01-01\n")
+    with pytest.raises(DatasetError, match="All 1 clients of the table have left by"):
+        worklist.rank_file(config, table, 10)
+    table.write_text(f"{HEADER}\n{company.rows[4][0]}\n")
+    assert len(worklist.rank_file(config, table, 10)[0]) == 1

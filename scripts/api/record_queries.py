@@ -75,7 +75,7 @@ CHECK_TITLES = {
     "one_label": "All labels have one value",
     "shrunk_list": "Today's list is short or empty",
     "changed_list": "Most of today's clients are new",
-    "returned_clients": "Today's list has clients who left",
+    "returned_clients": "The newest extract has clients who left",
     "one_band": "Today's list has one band",
     "nobody_predicted": "Nobody is predicted to leave",
     "outcome_shares": "Predicted and realised shares are apart",

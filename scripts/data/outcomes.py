@@ -48,7 +48,8 @@ class KnownOutcomes(Struct, frozen=True):
     LEFT; of a client in no client table there may be several. `complete_until` is the day up to
     which all outcomes are known, None if unknown. `n_strangers` records are of clients in no client
     table. Further `n_future` records are of a day to come, and left out. `n_contradicted` records
-    are left out for a later one that says the opposite of the same client and day.
+    are left out for a later one that says the opposite of the same client and day. `extract_days`
+    are the days of the extracts, without smaller additions, sorted.
     """
 
     records: pd.DataFrame = field(default_factory=no_records)
@@ -57,6 +58,7 @@ class KnownOutcomes(Struct, frozen=True):
     n_strangers: int = 0
     n_future: int = 0
     n_contradicted: int = 0
+    extract_days: tuple[int, ...] = ()
 
 
 class RowOutcomes(Struct, frozen=True):
@@ -343,11 +345,12 @@ def find_complete_until(
 def complete_by_rows(
     known: KnownOutcomes, whole_days: Days, settings: OutcomeSettings, schema: Schema
 ) -> KnownOutcomes:
-    """Return outcomes that a column of leaving makes known up to the newest extract."""
-    if not schema.leaving_names or known.complete_until is not None:
-        return known
-    until = find_complete_until(known.records, settings, whole_days)
-    return msgspec.structs.replace(known, complete_until=until)
+    """Return outcomes with the days of the extracts, up to which a column of leaving is known."""
+    until = known.complete_until
+    if schema.leaving_names and until is None:
+        until = find_complete_until(known.records, settings, whole_days)
+    days = tuple(whole_days.tolist())
+    return msgspec.structs.replace(known, complete_until=until, extract_days=days)
 
 
 def accept(
@@ -489,6 +492,40 @@ def label_places(
     )
 
 
+def are_back(
+    rows: Days, places: Days, known: KnownDays, extract_days: Days, settings: OutcomeSettings
+) -> Flags:
+    """Return whether leavers are clients again in some of their rows after leaving.
+
+    Who is in no row of an extract after the day of leaving, and in a row of a later one, was away
+    and is back. So is a client with a later label of those who stayed.
+
+    Parameters
+    ----------
+    rows : numpy.ndarray of shape (n_places,)
+        Which of the places are asked about. Their clients have left before.
+    places : numpy.ndarray of shape (n_rows,)
+        The places of all rows, sorted.
+    known : KnownDays
+        The recorded days.
+    extract_days : numpy.ndarray of shape (n_days,)
+        The days of the extracts, sorted.
+    settings : OutcomeSettings
+        Whether files have labels.
+    """
+    asked = places[rows]
+    left = known.leaves[np.searchsorted(known.leaves, asked, side="right") - 1]
+    n_extracts = np.searchsorted(extract_days, [day_of(asked), day_of(left)], side="right")
+    n_present = np.append(0, np.cumsum(np.isin(day_of(places), extract_days)))
+    n_rows = n_present[rows + 1] - n_present[np.searchsorted(places, left, side="right")]
+    is_back: Flags = n_rows < n_extracts[0] - n_extracts[1]
+    if settings.label:
+        end_of_client = ((asked >> SPAN_BITS) + 1) << SPAN_BITS
+        last = known.named[np.searchsorted(known.named, end_of_client) - 1]
+        is_back |= last > left
+    return is_back
+
+
 def label_by_files(
     table: pd.DataFrame, outcomes: KnownOutcomes, settings: OutcomeSettings, schema: Schema
 ) -> RowOutcomes:
@@ -502,7 +539,12 @@ def label_by_files(
         if len(rows := places.rows[start : start + PART_ROWS])
     ]
     names = ("labels", "is_mature", "left_before", "left_after", "is_gone")
-    return RowOutcomes(*(np.concatenate([getattr(part, n) for part in parts]) for n in names))
+    found = RowOutcomes(*(np.concatenate([getattr(part, n) for part in parts]) for n in names))
+    rows = np.flatnonzero(found.left_before)
+    if len(rows):
+        days = np.array(outcomes.extract_days, np.int64)
+        found.is_gone[rows] = ~are_back(rows, places.rows, known, days, settings)
+    return found
 
 
 def add_leaving(found: RowOutcomes, own: OwnLeaving) -> RowOutcomes:

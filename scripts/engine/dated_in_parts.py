@@ -176,7 +176,7 @@ def ingest_files(
     by_time = config.tests_latest_rows
     rows, read = read_input(paths, schema, config, today, bound_bytes)
     clients, n_gone = find_todays(rows, read), dated_ingest.count_gone(read)
-    dated_ingest.check_trainable(read, config, clients, rows)
+    dated_ingest.check_trainable(read, config, clients, rows, n_gone=n_gone)
     parts = dated_ingest.split(read, config)
     content, n_rows, dropped = rows.encode(parts.is_training, clean_more)
     share = rows.choose_share(parts.is_test)

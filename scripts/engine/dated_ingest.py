@@ -149,7 +149,8 @@ class DatedIntake(Struct, frozen=True):
 class ReadRows(Struct, frozen=True):
     """The result of reading dated files before the first row with a final outcome.
 
-    `lengths` are the numbers of rows of the newest extract and of the one before.
+    `lengths` are the numbers of rows of the newest extract and of the one before. Of the clients in
+    the newest one `n_gone` have left, and are none of today's.
     """
 
     readings: Sequence[FileReading]
@@ -158,6 +159,7 @@ class ReadRows(Struct, frozen=True):
     clients: pd.DataFrame
     history: History
     lengths: tuple[int, int | None]
+    n_gone: int = 0
 
 
 class ImmatureRowsError(InsufficientDataError):
@@ -432,8 +434,8 @@ def describe_records(known: KnownOutcomes, n_returned: int) -> list[str]:
     if not n_records:
         return []
     returned = [
-        f"{n_returned} of today's clients had left by the outcomes, and stand in the newest extract"
-        " again. If they are not back, export only those who are clients on the day."
+        f"{n_returned} of today's clients had left by the outcomes, were missing in an extract, and"
+        " stand in the newest one again. They count as back, and are on the list."
     ]
     until = known.complete_until
     end = "no day" if until is None else client_dates.format_day(until)
@@ -452,6 +454,16 @@ def describe_records(known: KnownOutcomes, n_returned: int) -> list[str]:
     ]
 
 
+def describe_gone(n_gone: int, schema: Schema) -> list[str]:
+    """Return a sentence about leavers by the outcome files in the newest extract."""
+    if not n_gone or schema.leaving_names:
+        return []
+    return [
+        f"{n_gone} clients of the newest extract had left by the outcomes, and are not on the list."
+        " Who is missing in an extract after leaving, and is in a later one, counts as back."
+    ]
+
+
 def describe_outcomes(
     read: LabelledRows, schema: Schema, n_returned: int, n_gone: int
 ) -> list[str]:
@@ -464,6 +476,7 @@ def describe_outcomes(
     return [
         *describe_leaving(read, schema, n_gone),
         *describe_records(read.outcomes, n_returned),
+        *describe_gone(n_gone, schema),
         *(describe_left_since(read.outcomes, int(whole[-1])) if len(whole) else []),
     ]
 
@@ -592,7 +605,7 @@ def find_lengths(read: LabelledRows) -> tuple[int, int | None]:
 
 
 def check_trainable(
-    read: LabelledRows, config: Config, clients: pd.DataFrame, history: History
+    read: LabelledRows, config: Config, clients: pd.DataFrame, history: History, *, n_gone: int
 ) -> None:
     """Raise with the result of the reading if no row has a final outcome.
 
@@ -607,7 +620,7 @@ def check_trainable(
             reason,
             ReadRows(
                 read.readings, read.test_readings, read.outcomes.readings, clients, history,
-                find_lengths(read),
+                find_lengths(read), n_gone,
             ),
         )  # fmt: skip
 
@@ -668,7 +681,7 @@ def ingest_files(
     day = client_dates.today() if today is None else today
     read = read_input(paths, schema, config, day)
     (clients, n_gone), history = find_todays(read, schema), list_history(read, schema)
-    check_trainable(read, config, clients, history)
+    check_trainable(read, config, clients, history, n_gone=n_gone)
     parts = split(read, config)
     training, dropped = encode_clean(read, parts.is_training, clean_more, schema)
     test, _ = encode_clean(

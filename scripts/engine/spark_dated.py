@@ -184,7 +184,7 @@ def ingest_files(
         read = read_input(session, paths, schema, config, client_dates.today())
         clients, n_gone = find_todays(read, schema), dated_ingest.count_gone(read)
         history = ClusterHistory(config.engine, read.rows, schema)
-        dated_ingest.check_trainable(read, config, clients, history)
+        dated_ingest.check_trainable(read, config, clients, history, n_gone=n_gone)
         parts, by_time = dated_ingest.split(read, config), config.tests_latest_rows
         training = dated.select_groups(read.rows, read.groups[parts.is_training])
         test = dated.select_groups(read.rows, read.groups[parts.is_test])

@@ -157,7 +157,10 @@ def check_ingestion(ingested: Ingestion, config: Config) -> list[Finding]:
             are_named=are_days_in_names(config),
         )  # fmt: skip
         findings += check_newest_day(ingested.clients, config)
-        findings += checks.check_returned(dated.n_returned, len(ingested.clients), config.checks)
+        findings += checks.check_returned(
+            dated.n_returned, dated.n_gone, len(ingested.clients), config.checks,
+            is_expected=config.schema.leaving_column is not None,
+        )  # fmt: skip
     return findings
 
 

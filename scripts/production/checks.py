@@ -373,19 +373,37 @@ def check_changed(
     return make_findings(settings, "changed_list", n_new / n_today, words)
 
 
-def check_returned(n_returned: int, n_today: int, settings: CheckSettings) -> list[Finding]:
-    """Check whether many of today's clients had left by the files of outcomes."""
-    if n_today < MIN_LIST:
+def check_returned(
+    n_returned: int, n_gone: int, n_today: int, settings: CheckSettings, *, is_expected: bool
+) -> list[Finding]:
+    """Check whether many clients in the newest extract had left before.
+
+    Parameters
+    ----------
+    n_returned, n_gone, n_today : int
+        How many of today's clients are back after leaving, how many clients of the extract are left
+        out of the list because they have left, and how many are on it.
+    settings : CheckSettings
+        The limit.
+    is_expected : bool
+        Whether the extracts keep those who left by declaration, with the column of leaving.
+    """
+    n_clients = n_today + n_gone
+    if n_clients < MIN_LIST:
         return []
+    n_left = n_returned + n_gone
+    back = f", and {n_returned} are on it, since they were away and are back" if n_returned else ""
+    found = (
+        f"{n_left} of the {n_clients} clients of the newest extract had left before: {n_gone} are"
+        f" not on the list{back}."
+    )
     words = Sentences(
-        alarm=f"{n_returned} of the {n_today} clients of today's list had left by the outcomes, and"
-        " stand in the newest extract again. Unless they are back, export only those who are"
-        " clients on the day.",
-        fine=f"{n_returned} of the {n_today} clients of today's list had left before.",
+        alarm=f"{found} If that is wrong, correct the outcomes. If it is right, export only those"
+        " who are clients on the day, or name the column that says who left in schema.leaving.",
+        fine=found if n_left else "",
     )
-    return make_findings(
-        settings, "returned_clients", n_returned / n_today, words, LimitSide.REACHED
-    )
+    share = (0 if is_expected else n_left) / n_clients
+    return make_findings(settings, "returned_clients", share, words, LimitSide.REACHED)
 
 
 def check_never_empty(settings: CheckSettings) -> list[Finding]:

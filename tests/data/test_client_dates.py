@@ -2,13 +2,14 @@
 
 import math
 from datetime import date
+from typing import Any
 
 import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 
-from scripts.core.config import DateColumn, Schema
+from scripts.core.config import DateColumn, LeavingColumn, Schema
 from scripts.data import client_dates, dated_rows, name_dates
 from scripts.data.cells import EPOCH, UNLABELLED
 
@@ -201,3 +202,24 @@ def test_the_first_and_the_last_day_are_of_the_chosen_rows() -> None:
     assert client_dates.first_and_last(days, days > 0) == (5, 9)
     assert client_dates.first_and_last(days, days < 0) == (-3, -3)
     assert client_dates.first_and_last(days, days > 9) is None
+
+
+@pytest.mark.parametrize(
+    ("leaving", "cells", "kept"),
+    [
+        ("end", [math.nan, 20.0, math.nan, 40.0], ["a", "b"]),
+        ("end", [math.nan, 20.0, math.nan, 30.0], ["a"]),
+        (LeavingColumn(column="end", labels=("Gone",)), [" gone ", "", "GONE", "paused"], ["b"]),
+    ],
+)
+def test_a_table_is_without_those_whose_latest_row_says_that_they_left(
+    leaving: str | LeavingColumn, cells: list[Any], kept: list[str]
+) -> None:
+    schema = Schema(target="", ids=("id",), numeric=(), date="day", leaving=leaving)
+    columns = {"id": ["a", "b", "a", "b"], "day": [10, 10, 30, 30], "end": cells}
+
+    found, n_gone = client_dates.leave_out_leavers(columns, schema, 0)
+
+    assert sorted(set(found["id"])) == kept
+    assert n_gone == 2 - len(kept)
+    assert client_dates.leave_out_leavers({"id": ["a"], "day": [1]}, schema, 0)[1] == 0

@@ -215,7 +215,7 @@ def test_rows_beyond_memory_are_the_rows_in_memory(
     assert others.account.n_test
     assert len(others.clients)
     assert any(reading.rejected for reading in others.readings)
-    assert bool(others.n_gone) == bool(config.schema.leaving_names)
+    assert bool(others.n_gone) == (config.outcomes is not None)
     check_equal(mine, others, tmp_path)
 
 

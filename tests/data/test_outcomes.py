@@ -70,6 +70,39 @@ def test_a_row_is_positive_negative_or_not_mature(tmp_path: Path) -> None:
     assert found.left_after.tolist() == [True, False, True, True, False, False]
 
 
+def test_who_left_is_gone_until_an_extract_without_a_row_of_the_client(tmp_path: Path) -> None:
+    days = ("2026-01-31", "2026-02-28", "2026-03-31", "2026-04-30", "2026-05-31")
+    rows = [("kept", day) for day in days]
+    rows += [("back", day) for day in days if day != "2026-03-31"]
+    rows += [("twice", day) for day in days if day != "2026-03-31"]
+    table = make_table(*rows)
+    content = "id,left_on\nkept,2026-02-10\nback,2026-02-10\ntwice,2026-02-10\ntwice,2026-05-31\n"
+    known, _ = read(tmp_path, table, settings(tmp_path), content)
+    whole = np.array([day(text) for text in days])
+    known = outcomes.complete_by_rows(known, whole, settings(tmp_path), SCHEMA)
+
+    found = outcomes.label_rows(table, known, settings(tmp_path), SCHEMA)
+
+    gone = {name: found.is_gone[table["id"] == name].tolist() for name in ("kept", "back", "twice")}
+    assert gone["kept"] == [False, True, True, True, True]
+    assert gone["back"] == [False, True, False, False]
+    assert gone["twice"] == [False, True, False, True]
+
+
+def test_a_later_label_of_those_who_stayed_means_back(tmp_path: Path) -> None:
+    days = ("2026-01-31", "2026-02-28", "2026-03-31")
+    table = make_table(*[("a", day) for day in days], *[("b", day) for day in days])
+    chosen = settings(tmp_path, label="gone")
+    content = "id,left_on,gone\na,2026-02-10,1\na,2026-03-20,0\nb,2026-02-10,1\n"
+    known, _ = read(tmp_path, table, chosen, content)
+    whole = np.array([day(text) for text in days])
+    known = outcomes.complete_by_rows(known, whole, chosen, SCHEMA)
+
+    found = outcomes.label_rows(table, known, chosen, SCHEMA)
+
+    assert found.is_gone.tolist() == [False, False, False, False, True, True]
+
+
 def test_those_who_left_early_wait_for_those_who_may_still_leave(tmp_path: Path) -> None:
     table = make_table(("a", "2026-05-31"), ("b", "2026-05-31"))
 

@@ -147,15 +147,27 @@ def test_a_list_of_mostly_new_clients_is_a_problem(
 
 
 @pytest.mark.parametrize(
-    ("n_returned", "n_today", "alarms"),
-    [(9, 100, []), (10, 100, ["returned_clients"]), (19, 19, [])],
-)
+    ("n_returned", "n_gone", "n_today", "alarms"),
+    [
+        (9, 0, 100, []), (10, 0, 100, ["returned_clients"]), (19, 0, 19, []),
+        (4, 5, 95, []), (5, 5, 95, ["returned_clients"]), (0, 100, 0, ["returned_clients"]),
+    ],
+)  # fmt: skip
 def test_many_clients_who_had_left_are_a_problem(
-    n_returned: int, n_today: int, alarms: list[str]
+    n_returned: int, n_gone: int, n_today: int, alarms: list[str]
 ) -> None:
-    findings = checks.check_returned(n_returned, n_today, USUAL)
+    findings = checks.check_returned(n_returned, n_gone, n_today, USUAL, is_expected=False)
 
     assert [finding.name for finding in findings if finding.is_alarm] == alarms
+
+
+def test_clients_who_left_by_a_declared_column_are_said_and_no_problem() -> None:
+    (finding,) = checks.check_returned(0, 400, 100, USUAL, is_expected=True)
+
+    assert not finding.is_alarm
+    assert "400 of the 500 clients of the newest extract had left before" in finding.detail
+    (quiet,) = checks.check_returned(0, 0, 100, USUAL, is_expected=True)
+    assert quiet.detail == ""
 
 
 @pytest.mark.parametrize(("n_days", "is_alarm"), [(-400, False), (31, False), (32, True)])
