@@ -216,7 +216,9 @@ def test_a_table_is_without_those_whose_latest_row_says_that_they_left(
     leaving: str | LeavingColumn, cells: list[Any], kept: list[str]
 ) -> None:
     schema = Schema(target="", ids=("id",), numeric=(), date="day", leaving=leaving)
-    columns = {"id": ["a", "b", "a", "b"], "day": [10, 10, 30, 30], "end": cells}
+    columns: dict[str, list[Any]] = {
+        "id": ["a", "b", "a", "b"], "day": [10, 10, 30, 30], "end": cells,
+    }  # fmt: skip
 
     found, n_gone = client_dates.leave_out_leavers(columns, schema, 0)
 
