@@ -344,11 +344,13 @@ def describe_unread(place: Path, known: Collection[Path] = ()) -> str:
     Parameters
     ----------
     place : Path
-        A folder of CSV files.
+        A folder of CSV files. Of one in an object store nothing is said.
     known : collection of Path
         Folders with another use, such as that of the outcomes.
     """
-    others = {path.resolve() for path in known}
+    if isinstance(place, RemotePath):
+        return ""
+    others = {path.resolve() for path in known if not isinstance(path, RemotePath)}
     try:
         found = [p for p in place.iterdir() if p.resolve() not in others and is_unread(p)]
     except OSError:

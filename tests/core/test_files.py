@@ -405,3 +405,11 @@ def test_a_folder_of_packed_tables_is_said_to_hold_them(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetError, match=r"no CSV file in .* Not read in .*clients\.csv\.gz"):
         files.check_has_tables([], tmp_path)
+
+
+def test_nothing_is_said_of_an_object_store(tmp_path: Path) -> None:
+    (tmp_path / "old.zip").touch()
+    stored = files.RemotePath("s3a://lake/outcomes")
+
+    assert files.describe_unread(stored) == ""
+    assert "old.zip" in files.describe_unread(tmp_path, [stored])
