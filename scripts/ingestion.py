@@ -43,6 +43,7 @@ class Ingestion(Struct, frozen=True):
     """The result of an ingestion: the dataset, file reports, today's clients, dropped rows.
 
     `dated` is the result of an ingestion of dated files, with the reports of test and outcomes.
+    Some files have `new_columns` that others lack, and that are not used.
     """
 
     dataset_path: Path
@@ -52,6 +53,7 @@ class Ingestion(Struct, frozen=True):
     clients: pd.DataFrame
     dropped: Dropped = field(default_factory=Dropped)
     dated: DatedIntake | None = None
+    new_columns: tuple[str, ...] = ()
 
 
 def find_input(config: Config) -> Sequence[Path]:
@@ -108,6 +110,27 @@ def log_counts(intake: Intake, *, drops_equal: bool) -> None:
     if intake.dropped.n_rows:
         why = explain_dropped(drops_equal=drops_equal)
         log.info("Dropped %s: %s.", intake.dropped.describe(), why)
+
+
+def find_new_columns(
+    readings: Sequence[FileReading], schema: Schema, config: Config
+) -> tuple[str, ...]:
+    """Return the unused columns that only some files have, () where all columns are declared.
+
+    A warning is logged about them.
+    """
+    declared = config.schema
+    if not declared.inferred:
+        return ()
+    named = {*declared.names_for_people, *config.worklist.columns}
+    known = {*schema.file_columns, schema.target, *declared.ids, *declared.ignore, *named}
+    found = read_report.find_new_columns(readings, known)
+    if found:
+        log.warning(
+            "Not used, since only some of the files have them: %s. See the check new_columns.",
+            ", ".join(map(repr, found)),
+        )  # fmt: skip
+    return tuple(found)
 
 
 def warn_of_returning(paths: Sequence[Path], schema: Schema) -> None:
@@ -214,7 +237,10 @@ def main(
     if len(clients):
         log.info("Found %d clients without a label: today's clients.", len(clients))
     dated = intake if isinstance(intake, DatedIntake) else None
-    return Ingestion(dataset_path, stamp, n_rows, tuple(readings), clients, intake.dropped, dated)
+    return Ingestion(
+        dataset_path, stamp, n_rows, tuple(readings), clients, intake.dropped, dated,
+        find_new_columns(readings, schema, config),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -191,3 +191,18 @@ def test_a_test_row_that_is_in_the_input_too_is_not_trained_on(tmp_path: Path) -
     training, test = read_both(config, found.stamp)
     assert len(test) == 300
     assert "2025-02-28" not in set(training["snapshot"])
+
+
+def test_a_column_that_only_the_newest_file_has_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Company().write(tmp_path, 4)
+    newest = max((tmp_path / "in").iterdir())
+    header, *rows = newest.read_text().splitlines()
+    rows = [f"{row},{number % 4},x" for number, row in enumerate(rows)]
+    newest.write_text("\n".join([f"{header},referrals,branch", *rows]) + "\n")
+
+    found = ingestion.main(configure(tmp_path, schema=SCHEMA | {"ignore": ["branch"]}))
+
+    assert found.new_columns == ("referrals",)
+    assert "Not used, since only some of the files have them: 'referrals'." in caplog.text

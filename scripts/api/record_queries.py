@@ -76,6 +76,8 @@ CHECK_TITLES = {
     "shrunk_list": "Today's list is short or empty",
     "changed_list": "Most of today's clients are new",
     "returned_clients": "The newest extract has clients who left",
+    "respelt_keys": "Keys are written otherwise than before",
+    "new_columns": "Files have columns that no model uses",
     "one_band": "Today's list has one band",
     "nobody_predicted": "Nobody is predicted to leave",
     "outcome_shares": "Predicted and realised shares are apart",

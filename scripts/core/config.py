@@ -416,6 +416,8 @@ class CheckSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     shrunk_list: Limit = 0.5
     changed_list: Limit = 0.5
     returned_clients: Limit = 0.1
+    respelt_keys: Limit = 0.01
+    new_columns: Limit = 1
     one_band: Limit = 2
     nobody_predicted: Limit = 1
     outcome_shares: Limit = 0.001

@@ -20,7 +20,14 @@ from numpy.typing import NDArray
 
 from scripts.core import dates, files
 from scripts.core.config import OutcomeSettings, Schema
-from scripts.data import client_dates, csv_reader, dated_rows, leaving_days, table_reader
+from scripts.data import (
+    client_dates,
+    csv_reader,
+    dated_rows,
+    key_spellings,
+    leaving_days,
+    table_reader,
+)
 from scripts.data.cells import EPOCH, UNLABELLED
 from scripts.data.leaving_days import OwnLeaving
 from scripts.data.read_report import FileReading, RejectedRow
@@ -245,19 +252,13 @@ class RecordFit(Struct, frozen=True):
         return RecordFit(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
 
-def plain_keys(keys: "pd.Series[str]") -> pa.Array:
-    """Return keys in small letters, without leading zeros and without `.0` at the end."""
-    texts = pc.utf8_lower(pa.array(keys.astype("str"), pa.large_string()))
-    return pc.replace_substring_regex(texts, pattern=r"^0+|[.,]0+$", replacement="")
-
-
 def are_respelt(table: pd.DataFrame, unknown: "pd.Series[str]", schema: Schema) -> Flags:
     """Return whether keys of no client in rows by client are a client's, written otherwise."""
     if unknown.empty:
         return np.zeros(0, np.bool_)
     is_first = dated_rows.is_first(table)
-    known = plain_keys(table[schema.client_key][is_first])
-    return np.asarray(pc.is_in(plain_keys(unknown), value_set=known))
+    known = key_spellings.plain_keys(table[schema.client_key][is_first])
+    return np.asarray(pc.is_in(key_spellings.plain_keys(unknown), value_set=known))
 
 
 def count_fits(

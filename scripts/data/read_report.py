@@ -4,7 +4,7 @@ import csv
 import io
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -52,6 +52,13 @@ class FileReading(Struct):
 def count_usable(readings: Iterable[FileReading]) -> int:
     """Count the accepted rows of files."""
     return sum(r.n_rows - len(r.rejected) for r in readings if not r.refused)
+
+
+def find_new_columns(readings: Sequence[FileReading], known: Collection[str]) -> list[str]:
+    """List the unknown columns of some files that other files lack, in the order of the files."""
+    headers = [reading.header for reading in readings if reading.header and not reading.refused]
+    names = dict.fromkeys(name for header in headers for name in header if name)
+    return [n for n in names if n not in known and any(n not in header for header in headers)]
 
 
 def first_reasons(reading: FileReading) -> list[str]:

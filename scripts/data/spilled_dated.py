@@ -352,6 +352,20 @@ class SpilledRows(Struct, frozen=True):
             columns[name] = polars_dataset.to_array(column, schema, is_integer=is_integer)
         return pd.DataFrame(columns, copy=False)
 
+    def find_newcomers(self, newest: int) -> tuple[pd.Series, pd.Series]:
+        """Return the keys from a day on that are in no earlier row, and the vanished keys."""
+        key, as_of = self.schema.client_key, self.schema.as_of
+        new, gone = [pl.Series(key, [], pl.String)], [pl.Series(key, [], pl.String)]
+        for part in self.parts:
+            rows = part.read_columns(key, as_of)
+            n_before = int((rows[as_of] < newest).sum())
+            before, now = rows[:n_before].select(key).unique(), rows[n_before:].select(key)
+            new.append(now.join(before, key, "anti").to_series())
+            gone.append(before.join(now, key, "anti").to_series())
+        joined = (polars_dated.to_pandas(pl.concat(keys).to_frame()) for keys in (new, gone))
+        new_keys, gone_keys = (table[key] for table in joined)
+        return new_keys, gone_keys
+
     def count_shared(self, training: Flags, test: Flags) -> tuple[int, int]:
         """Count the clients of the test also in training, and all clients of the test."""
         n_shared = n_tested = 0

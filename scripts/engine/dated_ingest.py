@@ -20,6 +20,7 @@ from scripts.data import (
     csv_writer,
     dated_files,
     dated_rows,
+    key_spellings,
     outcomes,
     read_report,
     table_reader,
@@ -121,7 +122,8 @@ class DatedIntake(Struct, frozen=True):
 
     `write_dataset` takes a folder and a stamp, and returns the path and the number of rows. Of
     today's clients `n_returned` had left before. Further `n_gone` clients in the newest extract
-    have left, and are none of today's.
+    have left, and are none of today's. In it `n_respelt` keys are those of earlier clients, written
+    otherwise.
     """
 
     n_labelled: int
@@ -138,6 +140,7 @@ class DatedIntake(Struct, frozen=True):
     outcome_readings: Sequence[FileReading] = field(default=())
     n_returned: int = 0
     n_gone: int = 0
+    n_respelt: int = 0
 
     def write(self, folder: Path, stamp: str) -> tuple[Path, int]:
         """Write the test rows and the dataset, and return the path and the number of rows."""
@@ -464,6 +467,28 @@ def describe_gone(n_gone: int, schema: Schema) -> list[str]:
     ]
 
 
+def count_respelt(read: DatedInput, schema: Schema) -> int:
+    """Count the keys of the newest extract written otherwise than in earlier extracts."""
+    whole = read.find_whole_days()
+    if len(whole) < 2:
+        return 0
+    is_new, is_gone = key_spellings.find_newcomers(read.places, schema, int(whole[-1]))
+    keys = read.places[schema.client_key]
+    return key_spellings.count_respelt(keys[is_new], keys[is_gone])
+
+
+def describe_respelt(n_respelt: int, schema: Schema) -> list[str]:
+    """Return a sentence about keys of the newest extract that are written otherwise."""
+    if not n_respelt:
+        return []
+    return [
+        f"{n_respelt} clients of the newest extract are new, and their keys in"
+        f" {schema.client_key!r} are those of clients who have vanished, written otherwise, such as"
+        " with other leading zeros, capitals or another prefix. Correct the file: to the pipeline"
+        " they are others."
+    ]
+
+
 def describe_outcomes(
     read: LabelledRows, schema: Schema, n_returned: int, n_gone: int
 ) -> list[str]:
@@ -691,6 +716,7 @@ def ingest_files(
         read.days, parts, count_shared(read, parts, schema)
     )  # fmt: skip
     n_returned = count_returned(read.outcomes, clients, schema)
+    n_respelt = count_respelt(read, schema)
     return DatedIntake(
         n_labelled=read.n_labelled,
         dropped=dropped,
@@ -699,12 +725,14 @@ def ingest_files(
         clients=clients,
         n_returned=n_returned,
         n_gone=n_gone,
+        n_respelt=n_respelt,
         readings=read.readings,
         account=count_rows(read, parts),
         history=history,
         periods=find_periods(read.days, parts),
         notices=[
             *describe_outcomes(read, schema, n_returned, n_gone),
+            *describe_respelt(n_respelt, schema),
             *describe_split(parts),
             *overlap,
         ],

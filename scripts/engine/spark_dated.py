@@ -13,7 +13,14 @@ from scripts.core import artifacts, capacity, files, name_hashes
 from scripts.core.config import Config, Schema
 from scripts.core.errors import DatasetError
 from scripts.core.files import RemotePath
-from scripts.data import client_dates, outcomes, polars_dataset, polars_reader, read_report
+from scripts.data import (
+    client_dates,
+    key_spellings,
+    outcomes,
+    polars_dataset,
+    polars_reader,
+    read_report,
+)
 from scripts.data.cells import UNLABELLED
 from scripts.data.dated_rows import OF_TEST
 from scripts.data.outcomes import KnownOutcomes, RowOutcomes
@@ -201,6 +208,10 @@ def ingest_files(
             test, clean_more if by_time else None, written, drop_equal=False
         )
         tested = collect(cleaned, schema)
+        whole = read.find_whole_days()
+        n_respelt = 0 if len(whole) < 2 else key_spellings.count_respelt(
+            *dated.find_newcomers(read.rows, int(whole[-1]), schema)
+        )  # fmt: skip
     n_returned = dated_ingest.count_returned(read.outcomes, clients, schema)
     return DatedIntake(
         n_labelled=read.n_labelled,
@@ -212,12 +223,14 @@ def ingest_files(
         clients=clients,
         n_returned=n_returned,
         n_gone=n_gone,
+        n_respelt=n_respelt,
         readings=read.readings,
         account=dated_ingest.count_rows(read, parts),
         history=history,
         periods=dated_ingest.find_periods(read.days, parts),
         notices=[
             *dated_ingest.describe_outcomes(read, schema, n_returned, n_gone),
+            *dated_ingest.describe_respelt(n_respelt, schema),
             *dated_ingest.describe_split(parts),
             *overlap,
         ],

@@ -51,6 +51,7 @@ OF_DATED_ROWS = (
     "old_test_data",
     "future_rows",
     "returned_clients",
+    "respelt_keys",
 )
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,8 @@ def find_pointless(config: Config) -> dict[str, str]:
     pointless = {}
     if config.tests_latest_rows:
         pointless["shared_clients"] = "The latest rows are the test: no folder has test data."
+    if not config.schema.inferred:
+        pointless["new_columns"] = "All columns are declared."
     if not config.schema.date:
         pointless |= dict.fromkeys(OF_DATED_ROWS, "No schema.date is declared any more.")
     return pointless
@@ -150,6 +153,8 @@ def check_ingestion(ingested: Ingestion, config: Config) -> list[Finding]:
     dated = ingested.dated
     others = [] if dated is None else [*dated.test_readings, *dated.outcome_readings]
     findings = check_files(ingested.readings, others, config)
+    if config.schema.inferred:
+        findings += checks.check_columns(ingested.new_columns, config.checks)
     if dated is not None:
         findings += checks.check_repeated(
             dated.account.n_repeated, len(ingested.clients),
@@ -161,6 +166,7 @@ def check_ingestion(ingested: Ingestion, config: Config) -> list[Finding]:
             dated.n_returned, dated.n_gone, len(ingested.clients), config.checks,
             is_expected=config.schema.leaving_column is not None,
         )  # fmt: skip
+        findings += checks.check_respelt(dated.n_respelt, len(ingested.clients), config.checks)
     return findings
 
 

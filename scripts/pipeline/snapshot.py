@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
+from scripts.core import check_limits
 from scripts.core.config import FILE_NAME, Config
 from scripts.core.files import KnownFile, RemotePath
 from scripts.engine import input_folders
@@ -92,6 +93,10 @@ def fingerprint(
     if kept or config.schema.names:
         # A scoring keeps them, so the next run has to score again.
         settings.append([config.schema.names_for_people, kept])
+    limits = check_limits.list_changed(config.checks)
+    if limits:
+        # So that the next run uses them. Without any, installations keep their fingerprint.
+        settings.append(limits)
     encoded = msgspec.json.encode([sorted(inputs), sorted(tests), settings], order="sorted")
     return hashlib.sha256(encoded).hexdigest()
 

@@ -21,6 +21,7 @@ from scripts.model.ranking import NO_DATA
 # Of fewer rows of a class a column may separate both by chance.
 MIN_CLASS_ROWS = 20
 # Fewer rows of a file, clients of a list, or outcomes say too little.
+MAX_NAMES = 5
 MIN_FILE_ROWS, MIN_LIST, MIN_OUTCOMES = 20, 20, 50
 # A chance below is shown as this one.
 RAREST = 1e-9
@@ -404,6 +405,35 @@ def check_returned(
     )
     share = (0 if is_expected else n_left) / n_clients
     return make_findings(settings, "returned_clients", share, words, LimitSide.REACHED)
+
+
+def check_respelt(n_respelt: int, n_today: int, settings: CheckSettings) -> list[Finding]:
+    """Check whether keys of the newest extract are written otherwise than in earlier extracts."""
+    if n_today < MIN_LIST:
+        return []
+    words = Sentences(
+        alarm=f"{n_respelt} of the {n_today} clients of the newest extract are new, and their keys"
+        " are those of clients who have vanished, written otherwise, such as with other leading"
+        " zeros, capitals or another prefix. Correct the file: to the pipeline they are others.",
+        fine=f"{n_respelt} keys of the newest extract are written otherwise than before."
+        if n_respelt
+        else "The keys of the newest extract are written as before.",
+    )
+    return make_findings(settings, "respelt_keys", n_respelt / n_today, words, LimitSide.REACHED)
+
+
+def check_columns(names: Sequence[str], settings: CheckSettings) -> list[Finding]:
+    """Check whether files have columns that earlier files lack, and that no model uses."""
+    shown = ", ".join(map(repr, names[:MAX_NAMES]))
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    words = Sentences(
+        alarm=f"Only some files have {shown}{more}, and no model uses them: the columns were chosen"
+        " for an earlier model. To use one, leave out the files without it once enough others have"
+        " it, and list it in schema.numeric or schema.categorical. To end this, list it in"
+        " schema.ignore.",
+        fine="No file has a new column.",
+    )
+    return make_findings(settings, "new_columns", len(names), words, LimitSide.REACHED)
 
 
 def check_never_empty(settings: CheckSettings) -> list[Finding]:

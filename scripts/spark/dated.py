@@ -124,6 +124,19 @@ def count_groups(rows: DataFrame, schema: Schema) -> pd.DataFrame:
     return counted
 
 
+def find_newcomers(
+    rows: DataFrame, newest: int, schema: Schema
+) -> tuple["pd.Series[str]", "pd.Series[str]"]:
+    """Return the keys from a day on that are in no earlier row, and the vanished keys."""
+    key, day = column(schema.client_key), column(DAY)
+    spans = rows.groupBy(key).agg(F.min(day).alias(DAY), F.max(day).alias(NEXT_DAY))
+    is_new, is_gone = column(DAY) >= newest, column(NEXT_DAY) < newest
+    found: pd.DataFrame = spans.where(is_new | is_gone).toArrow().to_pandas()
+    is_new_key = (found[DAY] >= newest).to_numpy()
+    keys = found[schema.client_key]
+    return keys[is_new_key], keys[~is_new_key]
+
+
 def select_groups(rows: DataFrame, groups: pd.DataFrame) -> DataFrame:
     """Return the rows of some of the groups of `count_groups`."""
     names = [str(name) for name in groups if name != N_ROWS]

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from scripts.core import files
-from scripts.core.config import Config
+from scripts.core.config import CheckSettings, Config
 from scripts.core.files import KnownFile
 from scripts.engine import input_folders
 from scripts.pipeline import snapshot
@@ -169,3 +170,26 @@ def test_the_files_are_recorded_with_their_roles(config: Config) -> None:
         (FileRole.INPUT, "b.csv"),
         (FileRole.TEST, "test.csv"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_news"),
+    [
+        ({}, {"leak": 0.9}, True),
+        ({"leak": 0.9}, {}, True),
+        ({"leak": 0.9}, {"leak": "refuse"}, True),
+        ({}, {"leak": 0.97}, False),
+        ({}, {"leak": "off"}, False),
+    ],
+)
+def test_another_limit_of_a_check_is_used_by_the_next_run(
+    config: Config, before: dict[str, Any], after: dict[str, Any], *, is_news: bool
+) -> None:
+    old, new = (
+        msgspec.structs.replace(config, checks=msgspec.convert(checks, CheckSettings))
+        for checks in (before, after)
+    )
+
+    found = news(new, snapshot.take_snapshot(old, {}))
+
+    assert ("those of run 7" not in found) == is_news

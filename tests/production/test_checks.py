@@ -330,3 +330,24 @@ def test_a_list_that_names_nobody_is_told(
     found = checks.check_predicted(*counts, USUAL)
 
     assert [finding.is_alarm for finding in found] == ([] if expected is None else [expected])
+
+
+@pytest.mark.parametrize(
+    ("n_respelt", "n_today", "alarms"),
+    [(0, 100, []), (9, 1000, []), (10, 1000, ["respelt_keys"]), (19, 19, [])],
+)
+def test_keys_written_otherwise_than_before_are_a_problem(
+    n_respelt: int, n_today: int, alarms: list[str]
+) -> None:
+    findings = checks.check_respelt(n_respelt, n_today, USUAL)
+
+    assert [finding.name for finding in findings if finding.is_alarm] == alarms
+
+
+def test_columns_that_no_model_uses_are_a_problem_with_the_first_names() -> None:
+    (fine,) = checks.check_columns([], USUAL)
+    (found,) = checks.check_columns([f"c{n}" for n in range(7)], USUAL)
+
+    assert not fine.is_alarm
+    assert found.is_alarm
+    assert "'c0', 'c1', 'c2', 'c3', 'c4' and 2 more" in found.detail
