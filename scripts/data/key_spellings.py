@@ -39,7 +39,7 @@ def count_respelt(new: "pd.Series[str]", gone: "pd.Series[str]") -> int:
     new : pandas.Series of shape (n_new,)
         The keys of the newest extract that are in no earlier one.
     gone : pandas.Series of shape (n_gone,)
-        The keys of earlier extracts that are not in the newest one.
+        The keys of the extract before that are not in the newest one.
 
     Returns
     -------
@@ -56,8 +56,10 @@ def count_respelt(new: "pd.Series[str]", gone: "pd.Series[str]") -> int:
     return max(n_respelt, n_bare) if is_prefixed else n_respelt
 
 
-def find_newcomers(table: pd.DataFrame, schema: Schema, newest: int) -> tuple[Flags, Flags]:
-    """Return masks of a row of each client who is new or gone in the newest extract.
+def find_newcomers(
+    table: pd.DataFrame, schema: Schema, before: int, newest: int
+) -> tuple[Flags, Flags]:
+    """Return masks of a row of each client who is new or just gone in the newest extract.
 
     Parameters
     ----------
@@ -65,8 +67,11 @@ def find_newcomers(table: pd.DataFrame, schema: Schema, newest: int) -> tuple[Fl
         Rows by client and day, with NUMBER.
     schema : Schema
         With key and date.
-    newest : int
-        The day of the newest extract, counted from 1970-01-01.
+    before, newest : int
+        The days of the last two extracts, counted from 1970-01-01. Who vanished earlier is left
+        out, since the more keys there are, the more are alike by chance.
     """
-    is_new = table[schema.as_of].to_numpy(np.int64) >= newest
-    return dated_rows.is_first(table) & is_new, dated_rows.is_last(table) & ~is_new
+    days = table[schema.as_of].to_numpy(np.int64)
+    is_new = days >= newest
+    is_gone = ~is_new & (days >= before)
+    return dated_rows.is_first(table) & is_new, dated_rows.is_last(table) & is_gone

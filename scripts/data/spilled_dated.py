@@ -352,16 +352,16 @@ class SpilledRows(Struct, frozen=True):
             columns[name] = polars_dataset.to_array(column, schema, is_integer=is_integer)
         return pd.DataFrame(columns, copy=False)
 
-    def find_newcomers(self, newest: int) -> tuple[pd.Series, pd.Series]:
-        """Return the keys from a day on that are in no earlier row, and the vanished keys."""
+    def find_newcomers(self, before: int, newest: int) -> tuple[pd.Series, pd.Series]:
+        """Return the keys that are new or just gone, as `key_spellings.find_newcomers` does."""
         key, as_of = self.schema.client_key, self.schema.as_of
         new, gone = [pl.Series(key, [], pl.String)], [pl.Series(key, [], pl.String)]
         for part in self.parts:
             rows = part.read_columns(key, as_of)
-            n_before = int((rows[as_of] < newest).sum())
-            before, now = rows[:n_before].select(key).unique(), rows[n_before:].select(key)
-            new.append(now.join(before, key, "anti").to_series())
-            gone.append(before.join(now, key, "anti").to_series())
+            first, end = np.searchsorted(rows[as_of].to_numpy(), [before, newest]).tolist()
+            now, earlier = rows[end:].select(key).unique(), rows[:end].select(key)
+            new.append(now.join(earlier, key, "anti").to_series())
+            gone.append(rows[first:end].select(key).unique().join(now, key, "anti").to_series())
         joined = (polars_dated.to_pandas(pl.concat(keys).to_frame()) for keys in (new, gone))
         new_keys, gone_keys = (table[key] for table in joined)
         return new_keys, gone_keys

@@ -140,7 +140,7 @@ def count_respelt(rows: Any, read: LabelledRows) -> int:
     whole = read.find_whole_days()
     if len(whole) < 2:
         return 0
-    return key_spellings.count_respelt(*rows.find_newcomers(int(whole[-1])))
+    return key_spellings.count_respelt(*rows.find_newcomers(*whole[-2:].tolist()))
 
 
 def describe_share(share: float) -> list[str]:

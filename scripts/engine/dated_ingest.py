@@ -472,7 +472,7 @@ def count_respelt(read: DatedInput, schema: Schema) -> int:
     whole = read.find_whole_days()
     if len(whole) < 2:
         return 0
-    is_new, is_gone = key_spellings.find_newcomers(read.places, schema, int(whole[-1]))
+    is_new, is_gone = key_spellings.find_newcomers(read.places, schema, *whole[-2:].tolist())
     keys = read.places[schema.client_key]
     return key_spellings.count_respelt(keys[is_new], keys[is_gone])
 

@@ -210,7 +210,7 @@ def ingest_files(
         tested = collect(cleaned, schema)
         whole = read.find_whole_days()
         n_respelt = 0 if len(whole) < 2 else key_spellings.count_respelt(
-            *dated.find_newcomers(read.rows, int(whole[-1]), schema)
+            *dated.find_newcomers(read.rows, schema, *whole[-2:].tolist())
         )  # fmt: skip
     n_returned = dated_ingest.count_returned(read.outcomes, clients, schema)
     return DatedIntake(

@@ -125,12 +125,12 @@ def count_groups(rows: DataFrame, schema: Schema) -> pd.DataFrame:
 
 
 def find_newcomers(
-    rows: DataFrame, newest: int, schema: Schema
+    rows: DataFrame, schema: Schema, before: int, newest: int
 ) -> tuple["pd.Series[str]", "pd.Series[str]"]:
-    """Return the keys from a day on that are in no earlier row, and the vanished keys."""
+    """Return the keys that are new or just gone, as `key_spellings.find_newcomers` does."""
     key, day = column(schema.client_key), column(DAY)
     spans = rows.groupBy(key).agg(F.min(day).alias(DAY), F.max(day).alias(NEXT_DAY))
-    is_new, is_gone = column(DAY) >= newest, column(NEXT_DAY) < newest
+    is_new, is_gone = column(DAY) >= newest, column(NEXT_DAY).between(before, newest - 1)
     found: pd.DataFrame = spans.where(is_new | is_gone).toArrow().to_pandas()
     is_new_key = (found[DAY] >= newest).to_numpy()
     keys = found[schema.client_key]
