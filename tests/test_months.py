@@ -332,6 +332,23 @@ def test_who_had_left_before_the_first_list_counts_among_the_leavers_of_the_peri
     assert detail.startswith(f"{len(ends) / n_rows:.1%} of {n_rows} clients")
 
 
+def test_a_unit_that_changes_in_the_newest_extract_is_found_in_its_first_run(
+    tmp_path: Path,
+) -> None:
+    company = Company(n_clients=200)
+    (config,) = play(tmp_path, company, "in order", range(4, 5))
+    before = checks_of(config)["changed_values"][0]
+    cells = [row.split(",") for row in company.rows[4]]
+    company.rows[4] = [",".join([*row[:8], row[8] + "00", *row[9:]]) for row in cells]
+    company.write(tmp_path, 5)
+
+    fullprocess.main(config)
+
+    state, detail = checks_of(config)["changed_values"]
+    assert (before, state) == ("ok", "alarm")
+    assert "'logins' is above" in detail
+
+
 def test_a_replay_without_a_known_outcome_says_so(tmp_path: Path) -> None:
     Company(n_clients=200).write(tmp_path, 2)
     (tmp_path / "outcomes" / "left.csv").unlink()

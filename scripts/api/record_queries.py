@@ -80,6 +80,7 @@ CHECK_TITLES = {
     "new_columns": "Files have columns that no model uses",
     "one_band": "Today's list has one band",
     "nobody_predicted": "Nobody is predicted to leave",
+    "changed_values": "Today's clients are unlike the training rows",
     "outcome_shares": "Predicted and realised shares are apart",
     "old_test_data": "The test data is old",
 }

@@ -420,6 +420,7 @@ class CheckSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     new_columns: Limit = 1
     one_band: Limit = 2
     nobody_predicted: Limit = 1
+    changed_values: Limit = 0.2
     outcome_shares: Limit = 0.001
     old_test_data: Limit = 2
 

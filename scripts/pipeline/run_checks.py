@@ -1,6 +1,7 @@
 """The checks of a run: made at the steps under check, and recorded."""
 
 import logging
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +27,7 @@ from scripts.data.read_report import FileReading
 from scripts.engine.dated_ingest import ReadRows
 from scripts.ingestion import Ingestion
 from scripts.pipeline.run import Run
-from scripts.production import checks
+from scripts.production import checks, value_checks
 from scripts.production.checks import Finding, OutcomeSums
 from scripts.production.run_context import RunContext
 from scripts.records import (
@@ -376,6 +377,19 @@ def check_list(run: Run, context: RunContext, scored: ScoredList) -> list[Findin
     each = (as_sums(row, scored.left_before) for row in sums)
     judged = (checks.check_outcomes(found, n_training, config.checks) for found in each)
     return findings + next(filter(None, judged), [])
+
+
+def check_values(table: pd.DataFrame, context: RunContext) -> list[Finding]:
+    """Check the values of today's clients beside the training rows of the model that scored them.
+
+    Of more than MAX_ROWS clients some are taken, evenly.
+    """
+    current = context.current_release()
+    if current is None or not set(current.model.schema.features) <= set(table.columns):
+        return []
+    some = table.iloc[:: max(1, math.ceil(len(table) / MAX_ROWS))]
+    columns = dataset.feature_arrays(some, current.model.schema)
+    return value_checks.check_values(columns, current.model, context.config.checks)
 
 
 def check_rejected_labels(readings: Sequence[FileReading], error: InsufficientDataError) -> None:

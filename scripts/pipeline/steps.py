@@ -300,7 +300,8 @@ def score_clients(
             history=history,
             context=context,
         )
-        run_checks.record(run, run_checks.check_list(run, context, scored))
+        findings = run_checks.check_list(run, context, scored)
+        run_checks.record(run, [*findings, *run_checks.check_values(table, context)])
     except RunTimeoutError:
         raise
     except (PipelineError, OSError) as error:
