@@ -1,7 +1,6 @@
 """Check of the values of today's clients beside those of the training rows, column by column."""
 
 from collections import Counter
-from collections.abc import Iterator
 
 import numpy as np
 from msgspec import Struct
@@ -38,46 +37,45 @@ def compare_blanks(name: str, missing: float, missing_before: float) -> StrangeV
     )
 
 
-def compare_numbers(name: str, values: Floats, bins: Bins) -> Iterator[StrangeValues]:
-    """Yield the shares of numbers beyond both ends of those of the training rows."""
+def compare_numbers(name: str, values: Floats, bins: Bins) -> list[StrangeValues]:
+    """Return the shares of numbers beyond both ends of those of the training rows."""
     n_before = sum(bins.counts)
     filled = values[~np.isnan(values)]
     if n_before < MIN_TRAINING_ROWS or len(filled) < MIN_CLIENTS:
-        return
+        return []
     high, low = profile.quantile(bins, HIGH), bins.edges[0]
     above_before = sum(bins.counts[bins.edges.index(high) + 1 :]) / n_before
     above, below = float((filled > high).mean()), float((filled < low).mean())
-    yield StrangeValues(
-        above - above_before,
-        f"{name!r} is above {high:g} for {above:.0%} of them, and was for {above_before:.0%} of the"
-        " training rows",
-    )
-    yield StrangeValues(
-        below - LOW,
-        f"{name!r} is below {low:g} for {below:.0%} of them, and was for {LOW:.0%} of the training"
-        " rows at most",
-    )
+    return [
+        StrangeValues(
+            above - above_before,
+            f"{name!r} is above {high:g} for {above:.0%} of them, and was for {above_before:.0%} of"
+            " the training rows",
+        ),
+        StrangeValues(
+            below - LOW,
+            f"{name!r} is below {low:g} for {below:.0%} of them, and was for {LOW:.0%} of the"
+            " training rows at most",
+        ),
+    ]
 
 
-def compare_categories(
-    name: str, values: list[str], before: dict[str, int]
-) -> Iterator[StrangeValues]:
-    """Yield the share of categories that no training row had, and compare the blank ones."""
+def compare_categories(name: str, values: list[str], before: dict[str, int]) -> list[StrangeValues]:
+    """Return the share of categories that no training row had, and compare the blank ones."""
     n_before = sum(before.values())
     if n_before < MIN_TRAINING_ROWS or len(values) < MIN_CLIENTS:
-        return
+        return []
     now = Counter(values)
-    n_missing = now.pop(MISSING_CATEGORY, 0)
-    yield compare_blanks(name, n_missing / len(values), before.get(MISSING_CATEGORY, 0) / n_before)
+    missing, missing_before = now.pop(MISSING_CATEGORY, 0), before.get(MISSING_CATEGORY, 0)
+    blanks = compare_blanks(name, missing / len(values), missing_before / n_before)
     new = Counter({category: count for category, count in now.items() if category not in before})
-    if new:
-        shown = cells.shorten(new.most_common(1)[0][0])
-        share = new.total() / len(values)
-        yield StrangeValues(
-            share,
-            f"{name!r} of {share:.0%} of them is a category that no training row had, such as"
-            f" {shown}",
-        )
+    if not new:
+        return [blanks]
+    share, shown = new.total() / len(values), cells.shorten(new.most_common(1)[0][0])
+    words = (
+        f"{name!r} of {share:.0%} of them is a category that no training row had, such as {shown}"
+    )
+    return [blanks, StrangeValues(share, words)]
 
 
 def find_strange(columns: Columns, facts: DatasetFacts) -> list[StrangeValues]:
