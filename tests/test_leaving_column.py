@@ -218,3 +218,29 @@ def test_pages_rankings_and_the_next_month_know_who_has_left(
         worklist.rank_file(config, table, 10)
     table.write_text(f"{HEADER}\n{company.rows[4][0]}\n")
     assert len(worklist.rank_file(config, table, 10)[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "blank"),
+    [("valid_to", "9999-12-31"), ("deactivated_at", "0000-00-00"), ("Vertragsende", "31.12.9999")],
+)
+def test_a_day_that_stands_for_none_is_blank(tmp_path: Path, name: str, blank: str) -> None:
+    company = Company()
+    company.write_ever(tmp_path, 5)
+    for path in (tmp_path / "in").iterdir():
+        lines = path.read_text().splitlines()
+        rows = [line.rpartition(",") for line in lines[1:]]
+        ends = [german(end) if name == "Vertragsende" else end for _, _, end in rows]
+        cells = [f"{row[0]},{end or blank}" for row, end in zip(rows, ends, strict=True)]
+        path.write_text("\n".join([f"{HEADER},{name}", *cells]) + "\n")
+
+    printed, _ = suggest(tmp_path)
+    found = ingestion.main(config_file.read_config(tmp_path / "config.json"))
+
+    leaving = printed["schema"]["leaving"]
+    assert leaving in (name, {"column": name, "format": "%d.%m.%Y"})
+    expected = [row.split(",")[1] for row in company.rows[4]]
+    assert sorted(found.clients["id"]) == sorted(expected)
+    assert not any(reading.rejected for reading in found.readings)
+    assert found.dated is not None
+    assert found.dated.account.n_training > 500

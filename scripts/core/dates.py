@@ -12,6 +12,25 @@ ISO_DATE = re.compile(
 )
 
 
+# What MySQL and others write where there is no date, perhaps with a time of day.
+NO_DAY = r"(?:0000[-./]00[-./]00|00[-./]00[-./]0000|00000000)(?:[ T].*)?"
+NO_DAY_TEXT = re.compile(NO_DAY)
+# What SAP and others write for an end that is not known.
+NO_END = re.compile(
+    r"(?:9999[-./]12[-./]31|31[-./]12[-./]9999|12[-./]31[-./]9999|99991231)(?:[ T].*)?"
+)
+
+
+def is_no_day(text: str) -> bool:
+    """Return whether a text stands for no date, such as `0000-00-00`."""
+    return NO_DAY_TEXT.fullmatch(text) is not None
+
+
+def is_no_end(text: str) -> bool:
+    """Return whether a text stands for no date or for no known end, such as `9999-12-31`."""
+    return is_no_day(text) or NO_END.fullmatch(text) is not None
+
+
 def parse_date(text: str, date_format: str = ISO_FORMAT) -> date:
     """Return the day of a text.
 

@@ -5,10 +5,14 @@ import pandas as pd
 from msgspec import Struct
 
 from scripts.core.config import Schema
+from scripts.core.dates import parse_date
 from scripts.data import client_dates, dated_rows
 from scripts.data.arrays import Floats, Ints
-from scripts.data.cells import UNLABELLED
+from scripts.data.cells import EPOCH, UNLABELLED
 from scripts.data.dated_rows import Flags
+
+# A day such as 9999-12-31 stands for none.
+NO_END = parse_date("9000-01-01").toordinal() - EPOCH
 
 
 class OwnLeaving(Struct, frozen=True):
@@ -58,7 +62,8 @@ def find_days(table: pd.DataFrame, schema: Schema, horizon_days: int) -> Floats:
     days = table[schema.as_of].to_numpy(np.float64)
     (name,) = schema.leaving_names
     if not schema.status_columns:
-        return table[name].to_numpy(np.float64)
+        found = table[name].to_numpy(np.float64)
+        return np.where(found < NO_END, found, np.nan)
     gone = mean_left(table[name], schema)
     return days_of_status(gone, days, dated_rows.is_first(table), horizon_days)
 

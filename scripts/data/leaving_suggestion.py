@@ -19,7 +19,7 @@ from scripts.data import (
 )
 from scripts.data.arrays import Floats, Mask
 from scripts.data.cells import UNLABELLED
-from scripts.data.time_suggestion import TimeLayout, day_texts
+from scripts.data.time_suggestion import TimeLayout, day_texts, is_known_day
 
 # Of clients with a day of leaving most have it in the past, and hardly one loses it again.
 MIN_PAST_FRACTION, MAX_BACK_FRACTION = 0.9, 0.1
@@ -47,9 +47,12 @@ class FoundLeaving(Struct, frozen=True):
 
 
 def to_days(column: pd.Series, date_format: str) -> Floats:
-    """Return the days of a column of dates, counted from 1970-01-01, NaN where blank."""
+    """Return the days of a column of dates, counted from 1970-01-01, NaN where there is none."""
     texts = day_texts(column, date_format)
-    days = {text: client_dates.iso_day(text) if text else np.nan for text in texts.unique()}
+    days = {
+        text: client_dates.iso_day(text) if is_known_day(text) else np.nan
+        for text in texts.unique()
+    }
     return texts.map(days).to_numpy(np.float64)
 
 
@@ -135,7 +138,7 @@ def judge(table: pd.DataFrame, layout: TimeLayout, leaving: LeavingColumn) -> Fo
 
 def is_day_of_leaving(table: pd.DataFrame, layout: TimeLayout, name: str, form: str) -> bool:
     """Return whether a date is blank for clients, and mostly past and kept for those who left."""
-    if layout.group is None or not leaving_words.is_leaving_date(name):
+    if layout.group is None:
         return False
     days, own = to_days(table[name], form), to_days(layout.group, ISO_FORMAT)
     is_filled = ~np.isnan(days)

@@ -25,7 +25,14 @@ TARGET = re.compile(
 )
 LEAVING_DATE = re.compile(
     r"churn|cancel|left|leav|exit|terminat|end.?date|close|lapse|quit|gone|"
-    rf"abmeldung|{OTHER_LANGUAGES}",
+    r"abmeldung|abgemeldet|beendet|storno|deactiv|deleted|(?<![a-z])ended|unsubscri|inactive.since|"
+    r"(?<![a-z])lost(?![a-z])|(?<![a-z])sortie|cessazione|opzegdatum|uitgeschreven|"
+    rf"{OTHER_LANGUAGES}",
+    re.I,
+)
+# The end of a contract, which is the day of leaving if only those who left have it.
+END_DATE = re.compile(
+    r"ende?$|(?<![a-z])(end|ends|bis|until)(?![a-z])|valid.?to|expir|einddatum|(?<![a-z])fin(?![a-z])",
     re.I,
 )
 STAYED = re.compile(
@@ -68,6 +75,11 @@ def means_left(text: str) -> bool:
 def is_leaving_date(name: str) -> bool:
     """Return whether a column is named after the day of leaving."""
     return LEAVING_DATE.search(without_accents(name)) is not None
+
+
+def is_end_date(name: str) -> bool:
+    """Return whether a column is named after the end of something, such as a contract."""
+    return END_DATE.search(without_accents(name)) is not None
 
 
 def means_stayed(text: str) -> bool:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from scripts.core.config import ISO_FORMAT, Schema
-from scripts.core.dates import ISO_DATE
+from scripts.core.dates import ISO_DATE, NO_DAY
 from scripts.data.cells import BadCellError, day_of, name_client
 from scripts.data.csv_reader import ColumnLayout
 
@@ -189,6 +189,11 @@ def is_constant(cells: pl.Series) -> bool:
     return bool((cells == cells[0]).all())
 
 
+def are_no_days(texts: pl.Series) -> pl.Series:
+    """Return whether each text is empty or stands for no date."""
+    return (texts == "") | texts.str.contains(f"^(?:{NO_DAY})$")
+
+
 def parse_day(
     cells: pl.Series, date_format: str, *, is_needed: bool
 ) -> tuple[pl.Series, pl.Series]:
@@ -211,7 +216,7 @@ def parse_day(
     if is_constant(cells):
         # The day of an extract is the same in all of its rows.
         days, is_date = judge_days(cells.head(1), date_format)
-        proven = is_date if is_needed else is_date | (cells.head(1) == "")
+        proven = is_date if is_needed else is_date | are_no_days(cells.head(1))
         both = (days.alias(cells.name), proven.alias(PROVEN))
         return both[0].new_from_index(0, len(cells)), both[1].new_from_index(0, len(cells))
     if date_format == ISO_FORMAT and (found := parse_iso_days(cells)) is not None:
@@ -221,7 +226,7 @@ def parse_day(
     encoded = pc.dictionary_encode(cells.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()))
     texts = pl.Series(encoded.dictionary, dtype=pl.String)
     days, is_date = judge_days(texts, date_format)
-    proofs = is_date if is_needed else is_date | (texts == "")
+    proofs = is_date if is_needed else is_date | are_no_days(texts)
     places = pl.Series(encoded.indices, dtype=pl.UInt32)
     proven = proofs.gather(places).fill_null(value=False)
     return days.gather(places).alias(cells.name), proven.alias(PROVEN)

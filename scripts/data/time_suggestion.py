@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from msgspec import Struct, field
 
+from scripts.core import dates
 from scripts.core.config import FILE_NAME, ISO_FORMAT, NumberMarks
 from scripts.data import cells, column_kinds, date_formats, leaving_words, name_dates
 from scripts.data.column_kinds import ColumnKind
@@ -52,6 +53,8 @@ MIN_ROWS_PER_DAY = 10
 MIN_CHANGED_FRACTION, MAX_ONE_WAY_FRACTION = 0.2, 0.98
 MIN_WITHIN_FRACTION = 0.98
 MIN_BLANK_FRACTION = 0.2
+# A day such as 9999-12-31 stands for none.
+NO_END = "9000-01-01"
 MAX_CHANGES = 3
 N_SAMPLED = 2000
 MAX_SHOWN_FILES = 3
@@ -87,6 +90,14 @@ def find_kinds(table: pd.DataFrame, marks: Mapping[str, NumberMarks]) -> dict[st
     for name in table.columns:
         counts = table[name].value_counts()
         texts = {str(text): int(count) for text, count in counts.items() if text}
+        shown = {text: count for text, count in texts.items() if not dates.is_no_end(text)}
+        if (
+            shown
+            and len(shown) < len(texts)
+            and column_kinds.count_kinds(shown).kind(is_numeric=False) is ColumnKind.DATES
+        ):
+            kinds[name] = ColumnKind.DATES
+            continue
         n_numbers = sum(
             count for text, count in texts.items() if cells.is_number(text, marks[name])
         )
@@ -101,7 +112,8 @@ def find_date_columns(
     """Return the format of each date column, and notices about unreadable or ambiguous dates."""
     formats, notices = {}, []
     for name in (name for name, kind in kinds.items() if name and kind is ColumnKind.DATES):
-        texts = [text for text in table[name].unique() if text][:N_SAMPLED]
+        unique = [text for text in table[name].unique() if text and not dates.is_no_end(text)]
+        texts = unique[:N_SAMPLED]
         found = date_formats.find_formats(texts)
         if not found:
             notices.append(
@@ -191,6 +203,11 @@ def day_texts(column: pd.Series, date_format: str) -> pd.Series:
     return column.map({t: "" if d is None else str(d) for t, d in zip(texts, days, strict=True)})
 
 
+def is_known_day(text: str) -> bool:
+    """Return whether an ISO date is a day, and not one that stands for no end."""
+    return bool(text) and text < NO_END
+
+
 def own_dates(table: pd.DataFrame, files: pd.Series, formats: Mapping[str, str]) -> list[str]:
     """List the date columns with possible days of the rows, the likeliest first.
 
@@ -228,14 +245,19 @@ def is_leaving_date(
     """Return whether a date column is filled for leavers only.
 
     Where extracts keep every client ever, it may be blank in few rows, and is past in all others.
+    So is the end of a contract that is known only once a client has left.
     """
-    is_blank = table[name] == ""
-    if not leaving_words.is_leaving_date(name) or not is_blank.any():
+    is_named = leaving_words.is_leaving_date(name)
+    if not is_named and not leaving_words.is_end_date(name):
         return False
-    if is_blank.mean() > MIN_BLANK_FRACTION or not has_days:
+    days = day_texts(table[name], date_format)
+    is_blank = ~days.map({text: is_known_day(text) for text in days.unique()})
+    if not is_blank.any() or is_blank.all():
+        return False
+    if is_named and (is_blank.mean() > MIN_BLANK_FRACTION or not has_days):
         return bool(is_blank.mean() > MIN_BLANK_FRACTION)
-    days = day_texts(table[name], date_format)[~is_blank]
-    return bool((days <= group[~is_blank]).mean() >= MIN_UNIQUE_FRACTION)
+    known, own = days[~is_blank], group[~is_blank]
+    return has_days and bool((known <= own).mean() >= MIN_UNIQUE_FRACTION)
 
 
 def does_recur(table: pd.DataFrame, key: str, group: pd.Series) -> bool:
