@@ -1,8 +1,10 @@
 """Diagnostics: missing values, drift, durations of steps and outdated packages."""
 
+import contextlib
 import functools
 import logging
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -38,6 +40,8 @@ from scripts.production.run_context import RunContext
 from scripts.records import database, runs
 
 PIP_TIMEOUT_S = 30
+# The first process that the kernel of Linux ends when memory runs out.
+KILLED_FIRST = "1000"
 # The time between two messages about the wait for pip.
 WAIT_S, LONGEST_WAIT_S = 2.0, 8.0
 PACKAGES_VALID = timedelta(days=1)
@@ -92,6 +96,34 @@ def format_outdated(packages: list[OutdatedPackage]) -> str:
     return "\n".join(lines) if packages else "every package is the newest"
 
 
+def run_expendable(command: list[str], timeout_s: float) -> bytes:
+    """Run a command as the first process to end when memory runs out, and return its output.
+
+    pip may need more memory than the steps of a run. Under a limit of memory the kernel would end
+    the run, which has the largest process.
+    """
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe) as process:
+        # Only Linux has the file. A process that has ended has none.
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{process.pid}/oom_score_adj").write_text(KILLED_FIRST)
+        try:
+            output, errors = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, output, errors)
+    return output
+
+
+def describe_exit(code: int) -> str:
+    """Describe the exit code of a process, which is negative after a signal."""
+    if code == -signal.SIGKILL:
+        return "signal 9, probably for want of memory"
+    return f"exit code {code}" if code >= 0 else f"signal {-code}"
+
+
 def outdated_packages(extra_arguments: tuple[str, ...] = ()) -> str:
     """Return the outdated packages as a table, found with pip.
 
@@ -111,18 +143,18 @@ def outdated_packages(extra_arguments: tuple[str, ...] = ()) -> str:
         command = [sys.executable, "-m", "pip", "--log", str(log_path), "list", "--outdated"]
         command += ["--format", "json", "--retries", "0", "--timeout", "5", *extra_arguments]
         try:
-            done = subprocess.run(command, capture_output=True, timeout=PIP_TIMEOUT_S, check=True)
+            answer = run_expendable(command, PIP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             return f"not available: pip did not answer within {PIP_TIMEOUT_S} s"
         except subprocess.CalledProcessError as error:
-            return f"not available: pip ended with exit code {error.returncode}"
+            return f"not available: pip ended with {describe_exit(error.returncode)}"
         except OSError as error:
             return f"not available: pip could not be started ({error.strerror})"
         pip_log = log_path.read_text(errors="replace") if log_path.exists() else ""
     if UNREACHED.search(pip_log) or not FETCHED.search(pip_log):
         return "not available: the package index could not be reached"
     try:
-        return format_outdated(msgspec.json.decode(done.stdout, type=list[OutdatedPackage]))
+        return format_outdated(msgspec.json.decode(answer, type=list[OutdatedPackage]))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return "not available: the answer of pip cannot be read"
 

@@ -75,6 +75,8 @@ def test_outdated_packages_are_a_table(pip: Path) -> None:
         (f"Could not fetch URL https://index/a/: 404 Client Error\n{FETCHED}", "echo '[]'",
          "every package is the newest"),
         (FETCHED, "exit 2", "pip ended with exit code 2"),
+        (FETCHED, "kill -15 $$", "pip ended with signal 15"),
+        (FETCHED, "kill -9 $$", "pip ended with signal 9, probably for want of memory"),
         (FETCHED, "echo 'WARNING: [] no JSON'", "the answer of pip cannot be read"),
         (FETCHED, "echo '{}'", "the answer of pip cannot be read"),
         (FETCHED, "echo '[{\"name\": 1}]'", "the answer of pip cannot be read"),
@@ -101,6 +103,16 @@ def test_a_pip_that_hangs_is_given_up(pip: Path, monkeypatch: pytest.MonkeyPatch
 
     assert answer == "not available: pip did not answer within 0.3 s"
     assert time.monotonic() - started < 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux has the order")
+def test_pip_ends_before_the_run_where_memory_runs_out(pip: Path) -> None:
+    # Until the order is set, the stand-in waits.
+    install(
+        pip, FETCHED, "until grep -qx 1000 /proc/$$/oom_score_adj; do sleep 0.01; done; echo []"
+    )
+
+    assert diagnostics.outdated_packages() == "every package is the newest"
 
 
 def test_an_interpreter_that_is_gone_is_said(pip: Path) -> None:
