@@ -90,7 +90,9 @@ class RowForm(Struct, frozen=True):
         """Return the rows of a file, with the day and the target missing in a dated file."""
         if not self.is_dated:
             return rows
-        return polars_dated.complete(rows, self.schema, dated_files.find_day(path, self.schema))
+        day = dated_files.find_day(path, self.schema)
+        whole = polars_dated.complete(rows, self.schema, day)
+        return whole.cast(polars_dated.column_kinds(self.schema))
 
 
 # Whole lines in blocks, with the reader of the blocks.

@@ -115,6 +115,7 @@ def spill_file(
             for table in polars_reader.read_blocks(handle, plan.schema, reading, needs_label=False):
                 if table.height:
                     whole = polars_dated.complete(table, schema, plan.day)
+                    whole = whole.cast(polars_dated.column_kinds(schema))
                     blocks.put(whole.with_columns(pl.lit(value=of_test).alias(OF_TEST)))
     except RefusedFileError as error:
         csv_reader.refuse(reading, error)

@@ -70,6 +70,9 @@ class LabelledRows(Struct, frozen=True, kw_only=True):
 
     def find_whole_days(self) -> NDArray[np.int64]:
         """Return the days of the extracts of the input, without smaller additions, sorted."""
+        if not self.of_test.any():
+            # To choose all of them would copy them.
+            return client_dates.find_whole_days(self.days, self.n_rows)
         of_input = ~self.of_test
         n_rows = None if self.n_rows is None else self.n_rows[of_input]
         return client_dates.find_whole_days(self.days[of_input], n_rows)
@@ -386,13 +389,16 @@ def describe_split(parts: TimeSplit) -> list[str]:
 
 def count_returned(known: KnownOutcomes, clients: pd.DataFrame, schema: Schema) -> int:
     """Count today's clients who have left by a record of the day of their row or before."""
-    if clients.empty:
-        return 0
     left = known.records[known.records[outcomes.LEFT].to_numpy(np.bool_)]
+    if left.empty:
+        return 0
+    named = clients[outcomes.are_among(clients[schema.client_key], left[outcomes.KEY])]
+    if named.empty:
+        return 0
     first = left.groupby(outcomes.KEY)[outcomes.DAY].min()
-    texts = {str(text): client_dates.iso_day(str(text)) for text in clients[schema.as_of].unique()}
-    days = clients[schema.as_of].astype("str").map(texts)
-    return int((clients[schema.client_key].map(first) <= days).sum())
+    texts = {str(text): client_dates.iso_day(str(text)) for text in named[schema.as_of].unique()}
+    days = named[schema.as_of].astype("str").map(texts)
+    return int((named[schema.client_key].map(first) <= days).sum())
 
 
 def count_announced(read: LabelledRows) -> int:
