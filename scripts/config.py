@@ -52,7 +52,7 @@ def split_off(
     """Write the tables of a split, and return the folders of input and test."""
     if suggestion.outcomes is not None:
         log.warning(
-            "Nothing was split: the outcomes are in files of their own, and the latest period whose"
+            "Nothing was split: the outcomes come later than the rows, and the latest period whose"
             " outcomes are known is the test by itself."
         )
         return paths[0].parent, None

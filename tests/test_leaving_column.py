@@ -244,3 +244,20 @@ def test_a_day_that_stands_for_none_is_blank(tmp_path: Path, name: str, blank: s
     assert not any(reading.rejected for reading in found.readings)
     assert found.dated is not None
     assert found.dated.account.n_training > 500
+
+
+def test_a_flag_of_active_clients_is_a_status(tmp_path: Path) -> None:
+    for number, day in enumerate(MONTHS[:5]):
+        lines = ["snapshot,id,logins,is_active,auto_renew"]
+        for client in range(200):
+            flag = int(client % 20 >= number)
+            lines.append(f"{day},c{client:04},{client % 7},{flag},{int(client % 3 > 0)}")
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{day}.csv").write_text("\n".join(lines) + "\n")
+
+    printed, _ = suggest(tmp_path)
+    found = ingestion.main(config_file.read_config(tmp_path / "config.json"))
+
+    assert printed["schema"]["leaving"] == {"column": "is_active", "labels": ["0"]}
+    assert "auto_renew" not in printed["schema"]["ignore"]
+    assert len(found.clients) == 160

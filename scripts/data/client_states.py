@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from scripts.core.config import normalise_label
-from scripts.data import target_suggestion
+from scripts.data import leaving_words, target_suggestion
 from scripts.data.time_suggestion import TimeLayout, day_texts
 
 # So many rows of clients who have left show that their rows go on.
@@ -44,7 +44,7 @@ def find(table: pd.DataFrame, layout: TimeLayout) -> list[str]:
         name
         for name in free
         if len(target_suggestion.labels_of(table[name])) in target_suggestion.STATUS_LABELS
-        and target_suggestion.is_likely(table[name], name)
+        and (target_suggestion.is_likely(table[name], name) or leaving_words.is_active_flag(name))
         and is_state(table, name, layout)
     ]
 

@@ -35,6 +35,14 @@ END_DATE = re.compile(
     r"ende?$|(?<![a-z])(end|ends|bis|until)(?![a-z])|valid.?to|expir|einddatum|(?<![a-z])fin(?![a-z])",
     re.I,
 )
+# A flag of clients of the day. `newsletter_active` and `auto_renew` are of something else.
+ACTIVE = r"(active|aktiv|actif|attiv[oa]|activ[oa]|actief)"
+CLIENT = r"(customer|client|kunde|member|mitglied|account|konto|abo|flag|yn)"
+ACTIVE_FLAG = re.compile(
+    rf"(is|ist|est|still|noch)?[ _.-]*({ACTIVE}[ _.-]*{CLIENT}?|"
+    rf"{CLIENT}[ _.-]*(is[ _.-]*)?{ACTIVE})",
+    re.I,
+)
 STAYED = re.compile(
     r"(is|has|was|still)?(retain|retention|stay|activ|renew|loyal|remain|kept|keep|continu|"
     r"subscri|alive|current|existing|aktiv|actif|attiv|actief|bestand|bestehend|ungekue?ndigt|"
@@ -80,6 +88,11 @@ def is_leaving_date(name: str) -> bool:
 def is_end_date(name: str) -> bool:
     """Return whether a column is named after the end of something, such as a contract."""
     return END_DATE.search(without_accents(name)) is not None
+
+
+def is_active_flag(name: str) -> bool:
+    """Return whether a column is named as the flag of clients of the day, like `is_active`."""
+    return ACTIVE_FLAG.fullmatch(without_accents(name)) is not None
 
 
 def means_stayed(text: str) -> bool:

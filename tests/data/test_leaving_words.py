@@ -36,3 +36,15 @@ def test_the_reason_of_leaving_is_no_target(name: str) -> None:
 def test_a_word_of_staying_is_known(label: str) -> None:
     assert leaving_words.means_stayed(label)
     assert not leaving_words.means_left(label)
+
+
+@pytest.mark.parametrize(
+    "name", ["is_active", "isActive", "Active", "aktiv", "Kunde aktiv", "active_flag", "est actif"]
+)
+def test_a_flag_of_clients_is_known(name: str) -> None:
+    assert leaving_words.is_active_flag(name)
+
+
+@pytest.mark.parametrize("name", ["newsletter_active", "auto_renew", "activity", "active users"])
+def test_a_flag_of_something_else_is_none_of_clients(name: str) -> None:
+    assert not leaving_words.is_active_flag(name)
