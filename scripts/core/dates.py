@@ -1,7 +1,7 @@
 """Reads dates in ISO 8601 or a format of `datetime.strptime`, and formats days for people."""
 
 import re
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from scripts.core.config import ISO_FORMAT
 
@@ -10,6 +10,16 @@ ISO_DATE = re.compile(
     r"(\d{4}-\d{2}-\d{2})(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:?\d{2})?)?",
     re.ASCII,
 )
+
+# Directives of a month, and those of a day, of which a format of months has none.
+OF_MONTH, OF_DAY = ("%m", "%b", "%B"), ("%d", "%j", "%a", "%A", "%c", "%x", "%D", "%F")
+
+
+def is_of_months(date_format: str) -> bool:
+    """Return whether a format has a month and no day, such as %Y-%m."""
+    return any(part in date_format for part in OF_MONTH) and not any(
+        part in date_format for part in OF_DAY
+    )
 
 
 # What MySQL and others write where there is no date, perhaps with a time of day.
@@ -44,7 +54,7 @@ def parse_date(text: str, date_format: str = ISO_FORMAT) -> date:
     Returns
     -------
     datetime.date
-        The day as written: a time zone does not move it.
+        The day as written: a time zone does not move it. Of a month the last day.
 
     Raises
     ------
@@ -52,7 +62,12 @@ def parse_date(text: str, date_format: str = ISO_FORMAT) -> date:
         If the text is no date of this format.
     """
     if date_format != ISO_FORMAT:
-        return datetime.strptime(text, date_format).date()  # noqa: DTZ007 - only the day matters
+        day = datetime.strptime(text, date_format).date()  # noqa: DTZ007 - only the day matters
+        if not is_of_months(date_format):
+            return day
+        # The 28th and four days more are in the next month, whatever its length is.
+        later = day.replace(day=28) + timedelta(days=4)
+        return later - timedelta(days=later.day)
     found = ISO_DATE.fullmatch(text)
     if found is None:
         raise ValueError(f"expected a date such as 2026-03-31, got {text!r}")

@@ -19,7 +19,7 @@ TRIAL_DATE = date(2021, 12, 31)
 
 
 def check_format(date_format: str, place: str) -> None:
-    """Refuse a format of dates without day, month and year."""
+    """Refuse a format of dates without month and year."""
     try:
         text = TRIAL_DATE.strftime(date_format)
         is_whole = parse_date(text, date_format) == TRIAL_DATE
@@ -28,7 +28,8 @@ def check_format(date_format: str, place: str) -> None:
     if not is_whole:
         raise ConfigError(
             f"{place}: {date_format!r} is no format of dates; expected day, month and year, such as"
-            f" {ISO_FORMAT!r} for 2026-03-31, or '%d.%m.%Y' for 31.03.2026."
+            f" {ISO_FORMAT!r} for 2026-03-31, or '%d.%m.%Y' for 31.03.2026, or '%Y-%m' for a month,"
+            " whose last day counts."
         )
 
 

@@ -14,6 +14,21 @@ DAY_FIRST = ("%d.%m.%Y", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%y", "%d/%m/%y", "%d-%m-
 MONTH_FIRST = ("%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y", "%m-%d-%y")
 OTHERS = ("%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y")
 NAMED = ("%b %d, %Y", "%B %d, %Y", "%b %d %Y")
+# Of a month the last day counts.
+MONTHS = ("%Y-%m", "%Y/%m", "%Y.%m")
+# Only in a column named for the day of its rows: 202603 may be an amount as well.
+NAMED_MONTHS = (
+    *MONTHS,
+    "%Y%m",
+    "%Y_%m",
+    "%m/%Y",
+    "%m.%Y",
+    "%m-%Y",
+    "%b %Y",
+    "%B %Y",
+    "%b-%y",
+    "%b-%Y",
+)
 FORMATS = (*DAY_FIRST, *MONTH_FIRST, *OTHERS, *NAMED)
 # Formats in names of files, beside ISO 8601: "clients_31.03.2026.csv".
 NAME_FORMATS = {
@@ -51,6 +66,11 @@ def is_regular(days: Sequence[date]) -> bool:
     return is_last or len({day.day for day in days}) == 1
 
 
+def find_month_format(texts: Sequence[str], formats: Sequence[str] = NAMED_MONTHS) -> str:
+    """Return the format of months that fits, "" without one."""
+    return next((date_format for date_format in formats if fits(texts, date_format)), "")
+
+
 def find_formats(texts: Sequence[str]) -> list[str]:
     """List the matching date formats, the likeliest first.
 
@@ -67,6 +87,9 @@ def find_formats(texts: Sequence[str]) -> list[str]:
     """
     if fits(texts, ISO_FORMAT):
         return [ISO_FORMAT]
+    months = find_month_format(texts, MONTHS)
+    if months:
+        return [months]
     found = [day + time for day in FORMATS for time in TIMES if fits(texts, day + time)]
     days = {name: [day for day in parse_days(texts, name) if day] for name in found[:2]}
     if len(found) > 1 and not is_regular(days[found[0]]) and is_regular(days[found[1]]):

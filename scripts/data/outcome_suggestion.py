@@ -9,7 +9,7 @@ import pandas as pd
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from scripts.core import files
+from scripts.core import dates, files
 from scripts.core.config import ISO_FORMAT, Schema, normalise_label
 from scripts.core.errors import PipelineError
 from scripts.data import (
@@ -27,16 +27,25 @@ MIN_KNOWN_FRACTION = 0.5
 # A month is judged by the month that follows, a longer period by a quarter.
 MONTH_DAYS, QUARTER_DAYS = 30, 90
 MAX_MONTH_DAYS = 45
+# The longest month and quarter: who leaves on the last day is gone within so many days.
+LONGEST = {MONTH_DAYS: 31, QUARTER_DAYS: 92}
+MIN_LATE_FRACTION = 0.05
+# Of those who stayed few have a day before their rows, and few leave on the very day of an extract.
+MIN_EARLY_FRACTION, MIN_SAME_DAY_FRACTION = 0.2, 0.5
 
 
 class FoundOutcomes(Struct, frozen=True):
-    """The section, the labels, and the records: key and day of leaving as an ISO date."""
+    """The section, the labels, and the records: key and day of leaving as an ISO date.
+
+    `doubt` is a sentence about days that are not those of leaving, "" without a doubt.
+    """
 
     section: dict[str, Any]
     labels: dict[str, str]
     records: pd.DataFrame
     folder: Path
     paths: tuple[Path, ...]
+    doubt: str = ""
 
 
 def read_tables(paths: Sequence[Path]) -> list[FileTable]:
@@ -100,10 +109,121 @@ def find_label(table: pd.DataFrame, taken: set[str]) -> tuple[str, dict[str, str
     return "", {}
 
 
+def find_steps(
+    table: pd.DataFrame, layout: TimeLayout, records: pd.DataFrame, *, with_same_day: bool
+) -> "pd.Series[float]":
+    """Return the days from the last row of each client before the day of a record to that day.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame of shape (n_rows, n_columns)
+        The rows of the clients.
+    layout : TimeLayout
+        With key and days.
+    records : pandas.DataFrame of shape (n_records, 2)
+        Key and day.
+    with_same_day : bool
+        Whether a row of the very day counts, with 0 days.
+
+    Returns
+    -------
+    pandas.Series of shape (n_records,)
+        Missing without such a row.
+    """
+    rows = pd.DataFrame({"key": table[layout.key], "row": layout.group}).drop_duplicates()
+    rows["row"] = pd.to_datetime(rows["row"], errors="coerce").astype("datetime64[s]")
+    days = pd.to_datetime(records["day"]).astype("datetime64[s]")
+    left = pd.DataFrame({"key": records["key"], "day": days})
+    both = pd.merge_asof(
+        left.sort_values("day"), rows.dropna().sort_values("row"),
+        left_on="day", right_on="row", by="key", allow_exact_matches=with_same_day,
+    )  # fmt: skip
+    return (both["day"] - both["row"]).dt.days.astype("float64")
+
+
+def fit_horizon(usual: int, steps: "pd.Series[float]") -> int:
+    """Return the horizon, longer if clients leave on the last day of a long month or quarter."""
+    longest = LONGEST[usual]
+    is_late = (steps > usual) & (steps <= longest)
+    return longest if is_late.sum() >= MIN_LATE_FRACTION * max(1, len(steps)) else usual
+
+
+def are_same_day(steps: "pd.Series[float]") -> bool:
+    """Return whether most clients have a row of the very day of their record."""
+    return bool(len(steps)) and bool((steps == 0).mean() >= MIN_SAME_DAY_FRACTION)
+
+
+def describe_doubt(date: str, folder: Path, form: str) -> str:
+    """Return a sentence about labels that have the day of an extract in place of one of leaving."""
+    unit = "month" if dates.is_of_months(form) else "day"
+    return (
+        f"The files in {folder} are left out: those who left and those who stayed are in the"
+        f" extract of their {unit}, so {date!r} is the {unit} of the extract, and no {unit} of"
+        " leaving. Write when they left, such as the month after, or write the label into the"
+        " extract as a column."
+    )
+
+
+def describe_stays(stays: "pd.Series[float]", date: str, folder: Path) -> str:
+    """Return a sentence about clients who stayed whose day is before their rows, or ""."""
+    n_before = int(stays.isna().sum())
+    if n_before < MIN_EARLY_FRACTION * max(1, len(stays)) or not n_before:
+        return ""
+    return (
+        f"The files in {folder} are left out: for {n_before} of {len(stays)} clients who stayed"
+        f" {date!r} is before their first row, and no day up to which they are known to have"
+        " stayed. Leave it blank for them."
+    )
+
+
+class OutcomeRows(Struct, frozen=True):
+    """The rows of files of outcomes: of leavers, and of clients who stayed, as key and day.
+
+    `label` is "" where the day alone says who left: nobody else has one.
+    """
+
+    left: pd.DataFrame
+    stayed: pd.DataFrame
+    label: str
+    labels: dict[str, str]
+
+
+def part_records(table: pd.DataFrame, key: str, date: str, form: str) -> OutcomeRows:
+    """Part the rows of leavers from those of clients who stayed."""
+    label, labels = find_label(table, {key, date})
+    records = pd.DataFrame({"key": table[key], "day": day_texts(table[date], form)})
+    is_dated = records["day"] != ""
+    status = label or find_status(table, {key, date})
+    if not status:
+        return OutcomeRows(records[is_dated], records[:0], "", {})
+    wanted = normalise_label(labels["positive"]) if label else ""
+    is_left = (
+        table[status]
+        .map(normalise_label)
+        .map(lambda text: text == wanted if label else leaving_words.means_left(text))
+    )
+    stayed = records[~is_left]
+    if (stayed["day"] == "").all():
+        # With a label every row needs a day, and without one a client without a day has not left.
+        label, labels = "", {}
+    return OutcomeRows(records[is_left & is_dated], stayed[stayed["day"] != ""], label, labels)
+
+
+def find_status(table: pd.DataFrame, taken: set[str]) -> str:
+    """Return the column with a status of three to five labels, "" without one."""
+    for name in (name for name in table.columns if name and name not in taken):
+        if target_suggestion.is_status(name, target_suggestion.labels_of(table[name])):
+            return name
+    return ""
+
+
 def describe_records(
-    tables: Sequence[FileTable], layout: TimeLayout, known: set[str]
+    tables: Sequence[FileTable], layout: TimeLayout, known: set[str], clients: pd.DataFrame
 ) -> FoundOutcomes | None:
-    """Return the section of outcomes for matching files, or None."""
+    """Return the section of outcomes for matching files, or None.
+
+    `clients` has the rows of the extracts.
+    """
     table = pd.concat([file.table for file in tables], ignore_index=True).fillna("")
     if len(table.columns) > MAX_COLUMNS or not len(table):
         return None
@@ -117,18 +237,21 @@ def describe_records(
         "date": date,
         "horizon_days": choose_horizon(layout),
     }
-    label, labels = find_label(table, {key, date})
+    rows = part_records(table, key, date, form)
     section |= {"key": key} if key != layout.key else {}
     section |= {"format": form} if form != ISO_FORMAT else {}
-    section |= {"label": label} if label else {}
-    gone = table
-    if label:
-        wanted = normalise_label(labels["positive"])
-        gone = table[[normalise_label(text) == wanted for text in table[label]]]
-    records = pd.DataFrame({"key": gone[key], "day": day_texts(gone[date], form)})
-    return FoundOutcomes(
-        section, labels, records[records["day"] != ""], folder, tuple(file.path for file in tables)
+    section |= {"label": rows.label} if rows.label else {}
+    left, stayed = (part[part["key"].isin(known)] for part in (rows.left, rows.stayed))
+    gone, same, stays = (
+        find_steps(clients, layout, part, with_same_day=with_same_day)
+        for part, with_same_day in ((left, False), (left, True), (stayed, True))
     )
+    section["horizon_days"] = fit_horizon(section["horizon_days"], gone)
+    doubt = describe_stays(stays, date, folder)
+    if are_same_day(same) and are_same_day(stays):
+        doubt = describe_doubt(date, folder, form)
+    paths = tuple(file.path for file in tables)
+    return FoundOutcomes(section, rows.labels, rows.left, folder, paths, doubt)
 
 
 def nearby_folders(folder: Path) -> list[Path]:
@@ -177,14 +300,14 @@ def find_outcomes(
     if not layout.key or not layout.date:
         return None
     known = set(table[layout.key])
-    if others and (found := describe_records(others, layout, known)):
+    if others and (found := describe_records(others, layout, known, table)):
         return found
     for place in nearby_folders(folder):
         try:
             tables = read_tables(files.list_tables(place))
         except (PipelineError, OSError):
             continue
-        if tables and (found := describe_records(tables, layout, known)):
+        if tables and (found := describe_records(tables, layout, known, table)):
             return found
     return None
 

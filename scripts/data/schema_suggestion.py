@@ -438,6 +438,8 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
         for name, sign in (numbers.currency or {}).items()
     ]
     found = outcome_suggestion.find_outcomes(paths[0].parent, reading.others, layout, table)
+    doubts = [found.doubt] if found and found.doubt else []
+    found = None if doubts else found
     is_named = target is not None
     target = choose_target(table, layout, target, found)
     labels, about_target = describe_labels(table, target, found)
@@ -465,7 +467,7 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
         (*describe_files(reading.readings), *describe_second_header(reading.described),
          *describe_others(reading, found), *about_target, *about_marks,
          *describe_layout(layout, table, len(reading.tables)),
-         *describe_outcomes(found, target, layout, paths[0].parent, table, leaving),
+         *doubts, *describe_outcomes(found, target, layout, paths[0].parent, table, leaving),
          *client_states.describe(states, layout, has_outcomes=leaving is not None),
          *columns.notices),
         find_section(found, target, layout, paths[0].parent, leaving),

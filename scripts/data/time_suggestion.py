@@ -106,11 +106,24 @@ def find_kinds(table: pd.DataFrame, marks: Mapping[str, NumberMarks]) -> dict[st
     return kinds
 
 
+def find_month_columns(table: pd.DataFrame, kinds: Mapping[str, ColumnKind]) -> dict[str, str]:
+    """Return the format of each column of months named for the day of its rows, such as period."""
+    found = {}
+    for name in (name for name in table.columns if OWN_DATE_NAME.search(name)):
+        texts = [text for text in table[name].unique() if text]
+        if kinds[name] is ColumnKind.DATES or len(texts) * MIN_ROWS_PER_DAY > len(table):
+            continue
+        date_format = date_formats.find_month_format(texts)
+        if date_format:
+            found[name] = date_format
+    return found
+
+
 def find_date_columns(
     table: pd.DataFrame, kinds: Mapping[str, ColumnKind]
 ) -> tuple[dict[str, str], list[str]]:
     """Return the format of each date column, and notices about unreadable or ambiguous dates."""
-    formats, notices = {}, []
+    formats, notices = find_month_columns(table, kinds), list[str]()
     for name in (name for name, kind in kinds.items() if name and kind is ColumnKind.DATES):
         unique = [text for text in table[name].unique() if text and not dates.is_no_end(text)]
         texts = unique[:N_SAMPLED]

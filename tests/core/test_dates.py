@@ -22,6 +22,20 @@ def test_a_date_is_read_in_its_format(text: str, date_format: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "date_format", "day"),
+    [
+        ("2026-02", "%Y-%m", date(2026, 2, 28)),
+        ("202402", "%Y%m", date(2024, 2, 29)),
+        ("12/2026", "%m/%Y", date(2026, 12, 31)),
+        ("Apr 2026", "%b %Y", date(2026, 4, 30)),
+        ("July-26", "%B-%y", date(2026, 7, 31)),
+    ],
+)
+def test_of_a_month_the_last_day_counts(text: str, date_format: str, day: date) -> None:
+    assert dates.parse_date(text, date_format) == day
+
+
+@pytest.mark.parametrize(
     "text",
     ["", "20260331", "2026-W14-2", "2026-02-30", "31.03.2026", "2026-3-31", "\uff12026-03-31"],
 )

@@ -122,7 +122,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"schema": DATED | {"dates": ["as_of"]}}, r"names the columns \['as_of'\] more than once"),
     ({"schema": DATED | {"ignore": ["as_of"]}}, r"names the columns \['as_of'\] more than once"),
     ({"schema": DATED | {"numeric": ["as_of"]}}, r"names the columns \['as_of'\] more than once"),
-    ({"schema": DATED | {"date": {"column": "as_of", "format": "%m.%Y"}}}, "no format of dates"),
+    ({"schema": DATED | {"date": {"column": "as_of", "format": "%Y"}}}, "no format of dates"),
     ({"schema": DATED | {"dates": {"signup": "DD.MM.YYYY"}}}, "dates, signup: .*no format"),
     ({"schema": DATED | {"numeric": ["n"], "changes": ["m"]}}, r"changes, names \['m'\]"),
     ({"schema": DATED | {"numeric": ["n"], "ratios": {"r": ["n", "m"]}}}, r"ratios, names \['m'\]"),

@@ -600,3 +600,92 @@ def test_without_a_key_the_column_that_comes_nearest_is_named(tmp_path: Path) ->
 
     with pytest.raises(DatasetError, match="no column identifies the clients.*'code'"):
         suggested(tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("form", "written"),
+    [("%Y-%m", "%Y-%m"), ("%Y%m", "%Y%m"), ("%m/%Y", "%m/%Y"), ("%b-%y", "%b-%y")],
+)
+def test_a_column_of_months_is_the_day_of_its_rows(tmp_path: Path, form: str, written: str) -> None:
+    def period(month: int, table: pd.DataFrame) -> list[str]:
+        """Return the month of each row."""
+        return [f"{DAYS[month]:{form}}"] * len(table)
+
+    save_months(tmp_path / "in", PLAIN, period=period)
+
+    printed, read = read_printed(tmp_path / "in")
+
+    assert printed["schema"]["date"] == {"column": "period", "format": written}
+    assert read.schema.date_column is not None
+
+
+def labels_of_extracts(folder: Path) -> None:
+    """Write a file of labels for each extract, with its month: who is not in the next one left."""
+    for month, day in enumerate(DAYS[:3]):
+        table, later = make_clients(month), set(make_clients(month + 1)["cust_no"])
+        left = (~table["cust_no"].isin(later)).astype(int)
+        told = pd.DataFrame({"cust_no": table["cust_no"], "churned": left, "month": f"{day:%Y-%m}"})
+        save(told, folder / f"labels_{month}.csv")
+
+
+def test_labels_with_the_month_of_their_extract_have_no_month_of_leaving(tmp_path: Path) -> None:
+    ends = [day + timedelta(days=27) for day in DAYS]
+    save_months(tmp_path / "in", [f"clients_{end}.csv" for end in ends])
+    labels_of_extracts(tmp_path / "labels")
+    for path in (tmp_path / "in").iterdir():
+        month = int(path.stem[13:15])
+        path.rename(path.with_name(f"clients_2025-{month:02d}.csv"))
+
+    suggestion = suggested(tmp_path / "in")
+
+    (told,) = [line for line in suggestion.notices if "are left out" in line]
+    assert "'month' is the month of the extract, and no month of leaving" in told
+    assert suggestion.outcomes is not None
+    assert "label" not in suggestion.outcomes
+
+
+@pytest.mark.parametrize(
+    ("since", "words"),
+    [("", ""), ("2019-05-05", "Leave it blank for them")],
+)
+def test_a_status_of_everybody_needs_no_day_of_those_who_stay(
+    tmp_path: Path, since: str, words: str
+) -> None:
+    save_months(tmp_path / "in", DATED)
+    left = leavers().rename(columns={"left_on": "since"}).assign(status="lost")
+    others = make_clients(3)[["cust_no"]].assign(since=since, status="active")
+    save(
+        pd.concat([left, others[~others["cust_no"].isin(left["cust_no"])]]), tmp_path / "out/a.csv"
+    )
+
+    suggestion = suggested(tmp_path / "in")
+
+    doubts = [line for line in suggestion.notices if "are left out" in line]
+    assert bool(doubts) == bool(words)
+    assert not doubts or words in doubts[0]
+    assert suggestion.outcomes is not None
+    assert "label" not in suggestion.outcomes
+
+
+def test_a_day_before_the_first_row_is_no_day_of_leaving(tmp_path: Path) -> None:
+    save_months(tmp_path / "in", DATED)
+    left = leavers().rename(columns={"left_on": "since"}).assign(status="lost")
+    others = make_clients(3)[["cust_no"]].assign(since="2019-05-05", status="active")
+    others.loc[::9, "status"] = "paused"
+    save(pd.concat([left, others]), tmp_path / "out" / "a.csv")
+
+    suggestion = suggested(tmp_path / "in")
+
+    assert any("is before their first row" in line for line in suggestion.notices)
+
+
+def test_contracts_that_end_with_a_long_month_are_within_the_horizon(tmp_path: Path) -> None:
+    # A client of the first day of a month is in the extract of that day.
+    save_months(tmp_path / "in", [f"clients_2025-{month:02d}-01.csv" for month in (5, 6, 7, 8)])
+    gone = leavers().assign(left_on=[f"2025-0{6 + i % 3}-01" for i in range(len(leavers()))])
+    save(gone, tmp_path / "out" / "a.csv")
+
+    suggestion = suggested(tmp_path / "in")
+
+    assert suggestion.outcomes is not None
+    assert suggestion.outcomes["horizon_days"] == 31
