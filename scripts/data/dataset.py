@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import Struct
 from numpy.typing import NDArray
 
@@ -136,6 +138,16 @@ def client_names(table: pd.DataFrame, schema: Schema) -> pd.Series:
         return table[ids[0]]
     rows = zip(*(table[name] for name in ids), strict=True)
     return pd.Series([name_client(row) for row in rows], index=table.index, dtype="str")
+
+
+def are_among(keys: "pd.Series[str]", others: "pd.Series[str]") -> NDArray[np.bool_]:
+    """Return which keys are among others.
+
+    `isin` of pandas takes ten times as long for texts of Arrow.
+    """
+    texts, values = (pa.array(column.astype("str"), pa.large_string()) for column in (keys, others))
+    found: NDArray[np.bool_] = np.asarray(pc.is_in(texts, value_set=values))
+    return found
 
 
 def read_test_table(place: Path, schema: Schema) -> tuple[pd.DataFrame, list[FileReading]]:

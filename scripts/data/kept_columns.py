@@ -61,7 +61,7 @@ def present_columns(path: Path, schema: Schema, columns: Sequence[str]) -> tuple
     return tuple(name for name in columns if name in header)
 
 
-def read_parts(path: Path, schema: Schema, wanted: Collection[str]) -> Iterable[pd.DataFrame]:
+def read_parts(path: Path, schema: Schema, wanted: "pd.Series[str]") -> Iterable[pd.DataFrame]:
     """Return the rows of a file in parts, of a large file those of the wanted clients only."""
     if table_reader.are_large([path]):
         # By the first identifier: of a name made of several ones the caller looks at the rest.
@@ -82,12 +82,13 @@ def read_file(
     is_other_day = plan.day is not None and plan.day not in set(clients[DAY])
     if not present or plan.refused is not None or is_other_day:
         return
-    first = set(clients[schema.client_ids[0]])
-    for part in read_parts(path, plan.schema, first):
+    for part in read_parts(path, plan.schema, clients[schema.client_ids[0]]):
         rows = part.reset_index(drop=True)
         rows[CLIENT] = dataset.client_names(rows, schema)
         rows[DAY] = 0 if not schema.date else rows[schema.as_of] if plan.day is None else plan.day
-        yield rows.loc[rows[CLIENT].isin(clients[CLIENT]), [CLIENT, DAY, *present]]
+        # Many clients may have the same first identifier.
+        is_todays = dataset.are_among(rows[CLIENT], clients[CLIENT])
+        yield rows.loc[is_todays, [CLIENT, DAY, *present]]
 
 
 def name_clients(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Ingestion of large files with Polars: the rows of the dataset, today's clients, the reports."""
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,15 +60,29 @@ def read_columns(
     }
 
 
-def iterate_chosen(path: Path, schema: Schema, wanted: Collection[str]) -> Iterator[pd.DataFrame]:
+def gather_parts(parts: Iterable[pl.DataFrame], n_rows: int) -> Iterator[pl.DataFrame]:
+    """Yield parts put together until they have a number of rows, and the last ones."""
+    waiting: list[pl.DataFrame] = []
+    for part in parts:
+        waiting.append(part)
+        if sum(table.height for table in waiting) >= n_rows:
+            yield pl.concat(waiting, how="vertical_relaxed")
+            waiting = []
+    if waiting:
+        yield pl.concat(waiting, how="vertical_relaxed")
+
+
+def iterate_chosen(path: Path, schema: Schema, wanted: "pd.Series[str]") -> Iterator[pd.DataFrame]:
     """Yield the rows of a file with a wanted first identifier, in parts.
 
     A refused file ends early: the ingestion has reported it.
     """
-    reading, known = csv_reader.new_reading(path, schema), pl.Series(list(wanted), dtype=pl.String)
+    reading, known = csv_reader.new_reading(path, schema), pl.from_pandas(wanted)
     try:
         with csv_reader.open_file(path, path.parent) as handle:
-            for part in polars_reader.read_blocks(handle, schema, reading, needs_label=False):
+            blocks = polars_reader.read_blocks(handle, schema, reading, needs_label=False)
+            # Each search costs as much as the wanted identifiers, which may be a million.
+            for part in gather_parts(blocks, len(known)):
                 chosen = part.filter(pl.col(schema.ids[0]).is_in(known.implode()))
                 if chosen.height:
                     yield polars_dated.to_pandas(chosen)

@@ -18,6 +18,7 @@ from scripts.data import (
     client_dates,
     csv_reader,
     csv_writer,
+    dataset,
     dated_files,
     dated_rows,
     key_spellings,
@@ -392,7 +393,7 @@ def count_returned(known: KnownOutcomes, clients: pd.DataFrame, schema: Schema) 
     left = known.records[known.records[outcomes.LEFT].to_numpy(np.bool_)]
     if left.empty:
         return 0
-    named = clients[outcomes.are_among(clients[schema.client_key], left[outcomes.KEY])]
+    named = clients[dataset.are_among(clients[schema.client_key], left[outcomes.KEY])]
     if named.empty:
         return 0
     first = left.groupby(outcomes.KEY)[outcomes.DAY].min()
