@@ -17,13 +17,13 @@ import pytest
 
 from scripts import diagnostics, fullprocess
 from scripts.clients import list_delivery
-from scripts.core import artifacts, config_file, console, files
+from scripts.core import artifacts, config_file, console, files, time_slices
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config
 from scripts.core.errors import BusyError, DatasetError, RecordsError
 from scripts.data import dataset
 from scripts.engine import input_folders
-from scripts.pipeline import snapshot
+from scripts.pipeline import snapshot, steps
 from scripts.pipeline.run import Request
 from scripts.production import release
 from scripts.records import database, predictions, runs
@@ -568,3 +568,20 @@ def test_a_run_gives_way_to_the_service(config: Config, monkeypatch: pytest.Monk
     fullprocess.start_run(config, Request())
 
     assert given == [console.NICENESS, 0]
+
+
+def test_the_steps_of_a_run_have_long_slices_so_that_the_service_interrupts_them(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = []
+    monkeypatch.setattr(time_slices, "lengthen", lambda: called.append("slices"))
+
+    def fail(*_given: object) -> None:
+        called.append("ingestion")
+        raise DatasetError("no data")
+
+    monkeypatch.setattr(steps, "ingest", fail)
+    with pytest.raises(DatasetError):
+        fullprocess.main(config)
+
+    assert called == ["slices", "ingestion"]
