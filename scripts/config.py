@@ -10,7 +10,7 @@ import msgspec
 
 from scripts.core import files
 from scripts.core.console import keep_private, run_guarded, run_program, set_up_logging
-from scripts.data import schema_suggestion, table_split, vanished_clients
+from scripts.data import schema_suggestion, table_split, test_suggestion, vanished_clients
 from scripts.data.schema_suggestion import Suggestion
 
 # Results lie beside config.json, wherever that is.
@@ -67,10 +67,15 @@ def find_test_folder(folder: Path, suggestion: Suggestion) -> Path | None:
         log.info("The latest rows whose outcome is known are the test: test_data_path is null.")
         return None
     test = folder.resolve().parent / "testdata"
-    if not test.is_dir():
-        log.warning(
-            "There is no test data yet: --split 0.2 --seed 42 splits a fifth off into %s.", test
-        )
+    if test.is_dir():
+        return test
+    found = test_suggestion.find_folder(folder, suggestion.section)
+    if found is not None:
+        log.info("The folder %s has rows with labels: it is the test data.", found)
+        return found
+    log.warning(
+        "There is no test data yet: --split 0.2 --seed 42 splits a fifth off into %s.", test
+    )
     return test
 
 

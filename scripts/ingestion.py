@@ -20,6 +20,7 @@ from scripts.data import (
     read_report,
     returning_clients,
     schema_inference,
+    sum_rows,
 )
 from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
@@ -163,6 +164,14 @@ def warn_of_lost(readings: Sequence[FileReading], schema: Schema) -> None:
         )  # fmt: skip
 
 
+def warn_of_sums(clients: pd.DataFrame, schema: Schema) -> None:
+    """Log a warning about a row of sums among today's clients."""
+    key = schema.client_key or next(iter(schema.ids), "")
+    told = sum_rows.describe(clients[key]) if key in clients else ""
+    if told:
+        log.warning("%s", told)
+
+
 def log_dated(intake: DatedIntake) -> None:
     """Log the use of dated rows, the days of training and test, and the outcome files."""
     read_report.log_readings([*intake.test_readings, *intake.outcome_readings])
@@ -236,6 +245,7 @@ def main(
         log_counts(intake, drops_equal=deduplicate.are_dropped_from_input(config.ingestion, schema))
     if len(clients):
         log.info("Found %d clients without a label: today's clients.", len(clients))
+        warn_of_sums(clients, schema)
     dated = intake if isinstance(intake, DatedIntake) else None
     return Ingestion(
         dataset_path, stamp, n_rows, tuple(readings), clients, intake.dropped, dated,

@@ -21,6 +21,7 @@ from scripts.data import (
     outcome_suggestion,
     role_suggestion,
     suggestion_reading,
+    sum_rows,
     target_suggestion,
     time_suggestion,
     vanished_clients,
@@ -72,6 +73,8 @@ def describe_layout(layout: TimeLayout, table: pd.DataFrame, n_files: int) -> li
         notices.append(f"Likely identifier: {layout.key!r}.")
         if n_blank:
             notices[-1] += f" It is blank in {n_blank} rows, which will be rejected."
+        about_sums = sum_rows.describe(table[layout.key])
+        notices += [about_sums] if about_sums else []
     if layout.date == FILE_NAME:
         notices.append("The names of the files have the day as of which the rows are.")
     elif layout.date:
@@ -444,7 +447,7 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
     target = choose_target(table, layout, target, found)
     labels, about_target = describe_labels(table, target, found)
     if target and not is_named:
-        about_target += target_suggestion.describe_doubt(table[target], target)
+        about_target += target_suggestion.describe_doubt(table, target)
     declared = msgspec.structs.replace(
         numbers, target=target, ids=(layout.key,) if layout.key else (),
         inferred=("numeric", "categorical"), **labels,

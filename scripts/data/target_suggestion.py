@@ -106,15 +106,22 @@ def is_likely(column: pd.Series, name: str) -> bool:
     )
 
 
-def describe_doubt(column: pd.Series, name: str) -> list[str]:
-    """Return a sentence about a guess by nothing but the number of values."""
-    if is_likely(column, name) or leaving_words.means_stayed(name):
+def describe_doubt(table: pd.DataFrame, name: str) -> list[str]:
+    """Return sentences about a guess by nothing but the number of values."""
+    if is_likely(table[name], name) or leaving_words.means_stayed(name):
         return []
+    named = [other for other in table.columns if other and leaving_words.is_target_name(other)]
+    others = [
+        f"{other!r} speaks of leaving, and has {len(labels_of(table[other]))} different values: a"
+        " target has two. Write one of two labels in it, and try again."
+        for other in named[:1]
+    ]
     return [
         f"Nothing in the name or the values of {name!r} speaks of leaving: this target is a mere"
         " guess. Name the column that says who left with --target. If no column does, put files of"
         " those who left into a folder beside this one, and the day of each extract into its name,"
-        " such as clients_2026-03-31.csv."
+        " such as clients_2026-03-31.csv.",
+        *others,
     ]
 
 

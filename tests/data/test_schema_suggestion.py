@@ -454,3 +454,34 @@ def test_an_empty_folder_is_named(tmp_path: Path) -> None:
     done = CliRunner().invoke(config.make_program, ["suggest", str(tmp_path)])
 
     assert f"There is no CSV file in {tmp_path}." in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "is_found"),
+    [
+        ("holdout", ["gone", "here"], True),
+        ("Test", ["NA", "NA"], False),
+        ("other", ["gone", "here"], False),
+    ],
+)
+def test_a_folder_of_test_data_beside_the_input_is_found_by_its_name_and_labels(
+    tmp_path: Path, name: str, labels: list[str], *, is_found: bool
+) -> None:
+    write(tmp_path / "train", small(["gone", "here"]))
+    write(tmp_path / name, small(labels))
+
+    done = CliRunner().invoke(config.make_program, ["suggest", str(tmp_path / "train")])
+
+    found = tmp_path / (name if is_found else "testdata")
+    assert json.loads(done.stdout)["test_data_path"] == str(found)
+
+
+def test_a_target_by_name_with_many_values_is_named_beside_a_mere_guess(tmp_path: Path) -> None:
+    columns = {
+        "n": [str(i % 7) for i in range(40)], "sex": ["f" if i % 2 else "m" for i in range(40)],
+        "churn_risk_score": [str(i % 6) for i in range(40)],
+    }  # fmt: skip
+
+    told = suggested(tmp_path, columns).notices
+
+    assert any(line.startswith("'churn_risk_score' speaks of leaving, and has 6") for line in told)

@@ -689,3 +689,11 @@ def test_contracts_that_end_with_a_long_month_are_within_the_horizon(tmp_path: P
 
     assert suggestion.outcomes is not None
     assert suggestion.outcomes["horizon_days"] == 31
+
+
+def test_a_row_of_sums_is_no_client(tmp_path: Path) -> None:
+    save_months(tmp_path / "in", DATED)
+    path = tmp_path / "in" / DATED[0]
+    path.write_text(path.read_text() + "Summe,,,,,2700,,\n")
+
+    assert any(line.startswith("The client 'Summe'") for line in suggested(tmp_path / "in").notices)

@@ -1,0 +1,51 @@
+"""Suggestion of the test data: a folder beside the input, as of a table that comes in two parts."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scripts.core import files
+from scripts.core.config import normalise_label
+from scripts.core.errors import PipelineError
+from scripts.data import outcome_suggestion
+
+TEST_NAME = re.compile(r"^(test|hold.?out|valid|eval)", re.IGNORECASE)
+
+
+def has_labels(folder: Path, target: str, positive: str) -> bool:
+    """Return whether the tables of a folder have rows of leavers, and of other clients."""
+    labels: set[str] = set()
+    for file in outcome_suggestion.read_tables(files.list_tables(folder)):
+        if target in file.table.columns:
+            labels |= {normalise_label(text) for text in file.table[target].unique()}
+    return normalise_label(positive) in labels and len(labels - {""}) > 1
+
+
+def find_folder(folder: Path, section: Mapping[str, Any]) -> Path | None:
+    """Find a folder of test data beside a folder, None without one.
+
+    Parameters
+    ----------
+    folder : Path
+        The input.
+    section : mapping of str to object
+        The section `schema`, with `target` and `positive`.
+
+    Returns
+    -------
+    Path or None
+        The first folder by name that is named as test data, and has both labels.
+    """
+    if "target" not in section:
+        return None
+    own = folder.resolve()
+    for place in sorted(own.parent.iterdir()):
+        if place == own or not place.is_dir() or not TEST_NAME.search(place.name):
+            continue
+        try:
+            if has_labels(place, section["target"], str(section["positive"])):
+                return place
+        except (PipelineError, OSError):
+            continue
+    return None
