@@ -136,6 +136,8 @@ def leavers_command(folder: Path) -> None:
             "%d clients left by %s, the newest of %d extracts.",
             len(gone), days[-1], len(days),
         )  # fmt: skip
+        for notice in vanished_clients.describe_jumps(found.table, found.layout):
+            log.warning("%s", notice)
         click.echo(gone.to_csv(index=False, lineterminator="\n"), nl=False)
 
     keep_private()

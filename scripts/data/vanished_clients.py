@@ -10,6 +10,8 @@ from scripts.data import client_dates, client_states, outcome_suggestion
 from scripts.data.time_suggestion import TimeLayout
 
 LEFT_ON = "left_on"
+# A month in which so many clients vanish, and so many times the usual share, is hardly one.
+MIN_JUMP, JUMP_FACTOR = 0.2, 3.0
 
 
 def whole_days(layout: TimeLayout) -> list[date]:
@@ -77,5 +79,30 @@ def describe(table: pd.DataFrame, layout: TimeLayout) -> list[str]:
         return []
     return [
         f"{n_vanished} clients of older extracts are not in the newest one. If they left, python -m"
-        " scripts.config leavers FOLDER prints such a file of them."
+        " scripts.config leavers FOLDER prints such a file of them.",
+        *describe_jumps(table, layout),
+    ]
+
+
+def describe_jumps(table: pd.DataFrame, layout: TimeLayout) -> list[str]:
+    """Return sentences about extracts after which far more clients vanished than usually.
+
+    A file that was cut, and keys that are written otherwise from one extract on, look like clients
+    who left.
+    """
+    days = [str(day) for day in whole_days(layout)]
+    if len(days) < 2 or layout.group is None:
+        return []
+    rows = pd.DataFrame({"key": table[layout.key], "day": layout.group})
+    rows = rows[(rows["key"] != "") & rows["day"].isin(days)].drop_duplicates()
+    is_last = ~rows.sort_values("day", kind="stable").duplicated("key", keep="last")
+    shares = is_last.groupby(rows["day"]).mean().reindex(days[:-1])
+    numbers = {str(day): int(n) for day, n in rows["day"].value_counts().items()}
+    usual = float(shares.median())
+    return [
+        f"{share:.0%} of the {numbers[str(day)]} clients of the extract of {day} are in no later"
+        f" one, and usually {usual:.0%} are. If a file was cut, or the keys are written otherwise in later"
+        " extracts, these clients have not left: export the files again first."
+        for day, share in shares.items()
+        if share >= max(MIN_JUMP, JUMP_FACTOR * usual)
     ]

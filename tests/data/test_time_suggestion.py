@@ -697,3 +697,19 @@ def test_a_row_of_sums_is_no_client(tmp_path: Path) -> None:
     path.write_text(path.read_text() + "Summe,,,,,2700,,\n")
 
     assert any(line.startswith("The client 'Summe'") for line in suggested(tmp_path / "in").notices)
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_an_extract_that_was_cut_is_no_month_in_which_many_left(
+    tmp_path: Path, *, is_cut: bool
+) -> None:
+    save_months(tmp_path / "in", DATED)
+    path = tmp_path / "in" / DATED[3]
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[: N // 2] if is_cut else lines))
+
+    done = CliRunner().invoke(config.make_program, ["leavers", str(tmp_path / "in")])
+
+    told = "clients of the extract of 2025-04-01 are in no later one, and usually 10% are"
+    assert (told in done.stderr) == is_cut
+    assert done.stdout.startswith("cust_no,left_on\n")
