@@ -101,7 +101,7 @@ def describe_jumps(table: pd.DataFrame, layout: TimeLayout) -> list[str]:
     usual = float(shares.median())
     return [
         f"{share:.0%} of the {numbers[str(day)]} clients of the extract of {day} are in no later"
-        f" one, and usually {usual:.0%} are. If a file was cut, or the keys are written otherwise in"
+        f" one, and usually {usual:.0%} are. If a file was cut, or keys are written otherwise in"
         " later extracts, these clients have not left: export the files again first."
         for day, share in shares.items()
         if share >= max(MIN_JUMP, JUMP_FACTOR * usual)
