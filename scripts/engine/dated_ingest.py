@@ -417,7 +417,7 @@ def describe_leaving(read: LabelledRows, schema: Schema, n_gone: int) -> list[st
         return []
     end = "no day" if until is None else client_dates.format_day(until)
     n_announced = count_announced(read)
-    announced = f" {n_announced} more will leave within the horizon." if n_announced else ""
+    announced = f" Nor are {n_announced} who leave within the horizon." if n_announced else ""
     return [
         f"Outcomes are known up to {end}, by the column {leaving.column!r}. {n_gone} clients of the"
         f" newest extract have left by it, and are not on the list.{announced}"
