@@ -1,14 +1,17 @@
 """Keys of clients that are written otherwise in one file than in another."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from scripts.core.config import Schema
-from scripts.data import dated_rows
+from scripts.data.arrays import Ints
 from scripts.data.dated_rows import Flags
 
+# The columns of moves: the client, the place of the extract, and whether the client is new there.
+KEY, PLACE, IS_NEW = "key", "place", "is new"
 # Without letters in front many keys are alike by chance, so most of the new ones must be.
 MIN_PREFIXED_FRACTION = 0.5
 FEWEST = 5
@@ -31,47 +34,81 @@ def count_alike(keys: pa.Array, known: pa.Array) -> int:
     return int(pc.sum(is_alike).as_py() or 0)
 
 
-def count_respelt(new: "pd.Series[str]", gone: "pd.Series[str]") -> int:
-    """Count the keys of new clients that are those of vanished clients, written otherwise.
+def count_respelt(new: pa.Array, gone: pa.Array) -> int:
+    """Count the plain keys of new clients that are those of vanished clients.
 
-    Parameters
-    ----------
-    new : pandas.Series of shape (n_new,)
-        The keys of the newest extract that are in no earlier one.
-    gone : pandas.Series of shape (n_gone,)
-        The keys of the extract before that are not in the newest one.
-
-    Returns
-    -------
-    int
-        Keys with other leading zeros, capitals, or a decimal such as `42.0`. If more keys are alike
-        without a prefix such as `K-`, and most of the new ones are, it is their number.
+    If more are alike without a prefix such as `K-`, and most of the new ones are, it is their
+    number.
     """
-    if new.empty or gone.empty:
-        return 0
-    plain, known = plain_keys(new), plain_keys(gone)
-    n_respelt = count_alike(plain, known)
-    n_bare = count_alike(bare_keys(plain), bare_keys(known))
+    n_respelt = count_alike(new, gone)
+    n_bare = count_alike(bare_keys(new), bare_keys(gone))
     is_prefixed = n_bare >= max(FEWEST, MIN_PREFIXED_FRACTION * len(new))
     return max(n_respelt, n_bare) if is_prefixed else n_respelt
 
 
-def find_newcomers(
-    table: pd.DataFrame, schema: Schema, before: int, newest: int
-) -> tuple[Flags, Flags]:
-    """Return masks of a row of each client who is new or just gone in the newest extract.
+def find_moves(keys: "pd.Series[str]", days: Ints, extract_days: Ints) -> pd.DataFrame:
+    """Return KEY, PLACE and IS_NEW of clients who are new or absent in an extract.
 
     Parameters
     ----------
-    table : pandas.DataFrame of shape (n_rows, n_columns)
-        Rows by client and day, with NUMBER.
-    schema : Schema
-        With key and date.
-    before, newest : int
-        The days of the last two extracts, counted from 1970-01-01. Who vanished earlier is left
-        out, since the more keys there are, the more are alike by chance.
+    keys : pandas.Series of shape (n_rows,)
+        The client of each row, by client and day.
+    days : numpy.ndarray of shape (n_rows,)
+        The days of the rows, counted from 1970-01-01.
+    extract_days : numpy.ndarray of shape (n_days,)
+        The days of the extracts, sorted.
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n_moves, 3)
+        PLACE is that of the extract. A client is absent if the extract before has a row.
     """
-    days = table[schema.as_of].to_numpy(np.int64)
-    is_new = days >= newest
-    is_gone = ~is_new & (days >= before)
-    return dated_rows.is_first(table) & is_new, dated_rows.is_last(table) & is_gone
+    is_other = np.asarray(keys.array[1:] != keys.array[:-1], np.bool_)
+    starts = np.append(True, is_other)[: len(keys)]
+    places = np.searchsorted(extract_days, days, side="right") - 1
+    following = np.append(places[1:], len(extract_days))[: len(keys)]
+    following[np.append(starts[1:], True)[: len(keys)]] = len(extract_days)
+    return join_moves(keys, places, starts & (places > 0), (following > places + 1) & (places >= 0))
+
+
+def join_moves(keys: "pd.Series[str]", places: Ints, is_new: Flags, is_last: Flags) -> pd.DataFrame:
+    """Return moves of the clients who are new at a place, or absent at the next place."""
+    new, last = np.flatnonzero(is_new), np.flatnonzero(is_last)
+    return pd.DataFrame(
+        {
+            KEY: keys.array.take(np.append(new, last)),
+            PLACE: np.append(places[new], places[last] + 1),
+            IS_NEW: np.repeat([True, False], [len(new), len(last)]),
+        }
+    )
+
+
+def find_respelt(moves: pd.DataFrame, extract_days: Ints) -> dict[int, int]:
+    """Count the keys of each extract that are written otherwise than in the extract before.
+
+    Who is new in an extract and has the key of a client who is absent in it, but for leading zeros,
+    capitals, a decimal such as `42.0` or a prefix, is the same client.
+
+    Parameters
+    ----------
+    moves : pandas.DataFrame of shape (n_moves, 3)
+        As from `find_moves`.
+    extract_days : numpy.ndarray of shape (n_days,)
+        The days of the extracts, sorted.
+
+    Returns
+    -------
+    dict of int to int
+        The number by the day of the extract, for extracts with any.
+    """
+    plain, is_new = plain_keys(moves[KEY]), moves[IS_NEW].to_numpy(np.bool_)
+    places, found = moves[PLACE].to_numpy(np.int64), dict[int, int]()
+    order = np.argsort(places, kind="stable")
+    starts = np.searchsorted(places[order], np.arange(len(extract_days) + 1))
+    for place, (start, end) in enumerate(pairwise(starts.tolist())):
+        rows = order[start:end]
+        new, gone = rows[is_new[rows]], rows[~is_new[rows]]
+        if len(new) and len(gone):
+            n_respelt = count_respelt(plain.take(pa.array(new)), plain.take(pa.array(gone)))
+            found |= {int(extract_days[place]): n_respelt} if n_respelt else {}
+    return found

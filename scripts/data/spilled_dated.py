@@ -24,6 +24,7 @@ from scripts.data import (
     csv_reader,
     dated_files,
     dated_rows,
+    key_spellings,
     polars_dataset,
     polars_dated,
     polars_reader,
@@ -353,19 +354,16 @@ class SpilledRows(Struct, frozen=True):
             columns[name] = polars_dataset.to_array(column, schema, is_integer=is_integer)
         return pd.DataFrame(columns, copy=False)
 
-    def find_newcomers(self, before: int, newest: int) -> tuple[pd.Series, pd.Series]:
-        """Return the keys that are new or just gone, as `key_spellings.find_newcomers` does."""
+    def find_moves(self, extract_days: Ints) -> pd.DataFrame:
+        """Return who is new or absent in an extract, as `key_spellings.find_moves` does."""
         key, as_of = self.schema.client_key, self.schema.as_of
-        new, gone = [pl.Series(key, [], pl.String)], [pl.Series(key, [], pl.String)]
+        found = []
         for part in self.parts:
-            rows = part.read_columns(key, as_of)
-            first, end = np.searchsorted(rows[as_of].to_numpy(), [before, newest]).tolist()
-            now, earlier = rows[end:].select(key).unique(), rows[:end].select(key)
-            new.append(now.join(earlier, key, "anti").to_series())
-            gone.append(rows[first:end].select(key).unique().join(now, key, "anti").to_series())
-        joined = (polars_dated.to_pandas(pl.concat(keys).to_frame()) for keys in (new, gone))
-        new_keys, gone_keys = (table[key] for table in joined)
-        return new_keys, gone_keys
+            # By day already.
+            rows = part.read_columns(key, as_of).sort(key, maintain_order=True)
+            keys = polars_dated.to_pandas(rows.select(key))[key]
+            found.append(key_spellings.find_moves(keys, rows[as_of].to_numpy(), extract_days))
+        return pd.concat(found, ignore_index=True)
 
     def count_shared(self, training: Flags, test: Flags) -> tuple[int, int]:
         """Count the clients of the test also in training, and all clients of the test."""

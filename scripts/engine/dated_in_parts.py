@@ -15,7 +15,6 @@ from scripts.core.errors import DatasetError
 from scripts.data import (
     client_dates,
     judged_rows,
-    key_spellings,
     outcomes,
     read_report,
     table_reader,
@@ -135,14 +134,6 @@ def read_mature(
     return mature_rows.gather(rows.select(read.found.is_mature, share), read, schema, share)
 
 
-def count_respelt(rows: Any, read: LabelledRows) -> int:
-    """Count the keys of the newest extract written otherwise than in earlier extracts."""
-    whole = read.find_whole_days()
-    if len(whole) < 2:
-        return 0
-    return key_spellings.count_respelt(*rows.find_newcomers(*whole[-2:].tolist()))
-
-
 def describe_share(share: float) -> list[str]:
     """Return a sentence about test rows left out for want of memory."""
     if share == 1:
@@ -200,7 +191,7 @@ def ingest_files(
         read.days, parts, rows.count_shared(parts.is_training, parts.is_test)
     )  # fmt: skip
     n_returned = dated_ingest.count_returned(read.outcomes, clients, schema)
-    n_respelt = count_respelt(rows, read)
+    respelt = dated_ingest.find_respelt(read, rows.find_moves(read.find_whole_days()))
     return DatedIntake(
         n_labelled=read.n_labelled,
         dropped=dropped,
@@ -209,14 +200,14 @@ def ingest_files(
         clients=clients,
         n_returned=n_returned,
         n_gone=n_gone,
-        n_respelt=n_respelt,
+        respelt=respelt,
         readings=read.readings,
         account=dated_ingest.count_rows(read, parts),
         history=rows,
         periods=dated_ingest.find_periods(read.days, parts),
         notices=[
             *dated_ingest.describe_outcomes(read, schema, n_returned, n_gone),
-            *dated_ingest.describe_respelt(n_respelt, schema),
+            *dated_ingest.describe_respelt(respelt, schema),
             *dated_ingest.describe_split(parts),
             *overlap,
             *describe_share(share),

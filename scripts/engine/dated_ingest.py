@@ -121,13 +121,20 @@ class DataPeriods(Struct, frozen=True):
     last_test_day: str | None
 
 
+class RespeltKeys(Struct, frozen=True):
+    """The day of an extract in ISO 8601, its keys written otherwise than before, and its rows."""
+
+    day: str
+    n_respelt: int
+    n_rows: int
+
+
 class DatedIntake(Struct, frozen=True):
     """The result of an ingestion of dated files, before the dataset is written.
 
     `write_dataset` takes a folder and a stamp, and returns the path and the number of rows. Of
     today's clients `n_returned` had left before. Further `n_gone` clients in the newest extract
-    have left, and are none of today's. In it `n_respelt` keys are those of earlier clients, written
-    otherwise.
+    have left, and are none of today's. Some extracts have `respelt` keys.
     """
 
     n_labelled: int
@@ -144,7 +151,7 @@ class DatedIntake(Struct, frozen=True):
     outcome_readings: Sequence[FileReading] = field(default=())
     n_returned: int = 0
     n_gone: int = 0
-    n_respelt: int = 0
+    respelt: Sequence[RespeltKeys] = ()
 
     def write(self, folder: Path, stamp: str) -> tuple[Path, int]:
         """Write the test rows and the dataset, and return the path and the number of rows."""
@@ -474,25 +481,28 @@ def describe_gone(n_gone: int, schema: Schema) -> list[str]:
     ]
 
 
-def count_respelt(read: DatedInput, schema: Schema) -> int:
-    """Count the keys of the newest extract written otherwise than in earlier extracts."""
-    whole = read.find_whole_days()
-    if len(whole) < 2:
-        return 0
-    is_new, is_gone = key_spellings.find_newcomers(read.places, schema, *whole[-2:].tolist())
-    keys = read.places[schema.client_key]
-    return key_spellings.count_respelt(keys[is_new], keys[is_gone])
+def find_respelt(read: LabelledRows, moves: pd.DataFrame) -> list[RespeltKeys]:
+    """Return the extracts with keys written otherwise than in the extract before.
 
-
-def describe_respelt(n_respelt: int, schema: Schema) -> list[str]:
-    """Return a sentence about keys of the newest extract that are written otherwise."""
-    if not n_respelt:
-        return []
+    `moves` are as from `key_spellings.find_moves`.
+    """
+    found = key_spellings.find_respelt(moves, read.find_whole_days())
     return [
-        f"{n_respelt} clients of the newest extract are new, and their keys in"
+        RespeltKeys(
+            client_dates.format_day(day), n_respelt, read.count(~read.of_test & (read.days == day))
+        )
+        for day, n_respelt in found.items()
+    ]
+
+
+def describe_respelt(respelt: Sequence[RespeltKeys], schema: Schema) -> list[str]:
+    """Return sentences about keys that are written otherwise."""
+    return [
+        f"{keys.n_respelt} clients of the extract as of {keys.day} are new, and their keys in"
         f" {schema.client_key!r} are those of clients who have vanished, written otherwise, such as"
         " with other leading zeros, capitals or another prefix. Correct the file: to the pipeline"
         " they are others."
+        for keys in respelt
     ]
 
 
@@ -723,7 +733,8 @@ def ingest_files(
         read.days, parts, count_shared(read, parts, schema)
     )  # fmt: skip
     n_returned = count_returned(read.outcomes, clients, schema)
-    n_respelt = count_respelt(read, schema)
+    keys, whole = read.places[schema.client_key], read.find_whole_days()
+    respelt = find_respelt(read, key_spellings.find_moves(keys, read.days, whole))
     return DatedIntake(
         n_labelled=read.n_labelled,
         dropped=dropped,
@@ -732,14 +743,14 @@ def ingest_files(
         clients=clients,
         n_returned=n_returned,
         n_gone=n_gone,
-        n_respelt=n_respelt,
+        respelt=respelt,
         readings=read.readings,
         account=count_rows(read, parts),
         history=history,
         periods=find_periods(read.days, parts),
         notices=[
             *describe_outcomes(read, schema, n_returned, n_gone),
-            *describe_respelt(n_respelt, schema),
+            *describe_respelt(respelt, schema),
             *describe_split(parts),
             *overlap,
         ],

@@ -15,7 +15,6 @@ from scripts.core.errors import DatasetError
 from scripts.core.files import RemotePath
 from scripts.data import (
     client_dates,
-    key_spellings,
     outcomes,
     polars_dataset,
     polars_reader,
@@ -208,10 +207,8 @@ def ingest_files(
             test, clean_more if by_time else None, written, drop_equal=False
         )
         tested = collect(cleaned, schema)
-        whole = read.find_whole_days()
-        n_respelt = 0 if len(whole) < 2 else key_spellings.count_respelt(
-            *dated.find_newcomers(read.rows, schema, *whole[-2:].tolist())
-        )  # fmt: skip
+        moves = dated.find_moves(read.rows, read.find_whole_days(), schema)
+    respelt = dated_ingest.find_respelt(read, moves)
     n_returned = dated_ingest.count_returned(read.outcomes, clients, schema)
     return DatedIntake(
         n_labelled=read.n_labelled,
@@ -223,14 +220,14 @@ def ingest_files(
         clients=clients,
         n_returned=n_returned,
         n_gone=n_gone,
-        n_respelt=n_respelt,
+        respelt=respelt,
         readings=read.readings,
         account=dated_ingest.count_rows(read, parts),
         history=history,
         periods=dated_ingest.find_periods(read.days, parts),
         notices=[
             *dated_ingest.describe_outcomes(read, schema, n_returned, n_gone),
-            *dated_ingest.describe_respelt(n_respelt, schema),
+            *dated_ingest.describe_respelt(respelt, schema),
             *dated_ingest.describe_split(parts),
             *overlap,
         ],

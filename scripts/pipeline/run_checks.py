@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from msgspec.structs import astuple
 from sqlalchemy.engine import Connection
 
 from scripts.clients import worklist
@@ -167,7 +168,8 @@ def check_ingestion(ingested: Ingestion, config: Config) -> list[Finding]:
             dated.n_returned, dated.n_gone, len(ingested.clients), config.checks,
             is_expected=config.schema.leaving_column is not None,
         )  # fmt: skip
-        findings += checks.check_respelt(dated.n_respelt, len(ingested.clients), config.checks)
+        respelt = [astuple(keys) for keys in dated.respelt]
+        findings += checks.check_respelt(respelt, config.checks)
     return findings
 
 

@@ -407,19 +407,33 @@ def check_returned(
     return make_findings(settings, "returned_clients", share, words, LimitSide.REACHED)
 
 
-def check_respelt(n_respelt: int, n_today: int, settings: CheckSettings) -> list[Finding]:
-    """Check whether keys of the newest extract are written otherwise than in earlier extracts."""
-    if n_today < MIN_LIST:
-        return []
-    words = Sentences(
-        alarm=f"{n_respelt} of the {n_today} clients of the newest extract are new, and their keys"
-        " are those of clients who have vanished, written otherwise, such as with other leading"
-        " zeros, capitals or another prefix. Correct the file: to the pipeline they are others.",
-        fine=f"{n_respelt} keys of the newest extract are written otherwise than before."
-        if n_respelt
-        else "The keys of the newest extract are written as before.",
+def check_respelt(
+    respelt: Sequence[tuple[str, int, int]], settings: CheckSettings
+) -> list[Finding]:
+    """Check whether keys of an extract are written otherwise than in the extract before.
+
+    Parameters
+    ----------
+    respelt : sequence of tuple of str, int and int
+        The day of each extract with such keys, their number, and the number of its rows.
+    settings : CheckSettings
+        The limit.
+    """
+    judged = [keys for keys in respelt if keys[2] >= MIN_LIST]
+    if not judged:
+        words = Sentences(alarm="", fine="The keys of all extracts are written alike.")
+        return make_findings(settings, "respelt_keys", 0, words)
+    day, n_respelt, n_rows = max(judged, key=lambda keys: keys[1] / keys[2])
+    found = (
+        f"{n_respelt} of the {n_rows} clients of the extract as of {day} are new, and their keys"
     )
-    return make_findings(settings, "respelt_keys", n_respelt / n_today, words, LimitSide.REACHED)
+    words = Sentences(
+        alarm=f"{found} are those of clients who have vanished, written otherwise, such as with"
+        " other leading zeros, capitals or another prefix. Correct the file: to the pipeline they"
+        " are others.",
+        fine=f"{found} are like those of clients who have vanished.",
+    )
+    return make_findings(settings, "respelt_keys", n_respelt / n_rows, words, LimitSide.REACHED)
 
 
 def check_columns(names: Sequence[str], settings: CheckSettings) -> list[Finding]:

@@ -16,10 +16,12 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from scripts.core.config import EngineSettings, OutcomeSettings, Schema
-from scripts.data import client_dates, dated_rows, outcomes, polars_dated
+from scripts.data import client_dates, dated_rows, key_spellings, outcomes, polars_dated
+from scripts.data.arrays import Ints
 from scripts.data.cells import UNLABELLED
 from scripts.data.dated_rows import OF_TEST
 from scripts.data.judged_rows import judge_rows
+from scripts.data.key_spellings import IS_NEW, KEY, PLACE
 from scripts.data.outcomes import KnownOutcomes, RecordFit
 from scripts.data.polars_ranges import RowForm
 from scripts.data.read_report import FileReading
@@ -124,17 +126,23 @@ def count_groups(rows: DataFrame, schema: Schema) -> pd.DataFrame:
     return counted
 
 
-def find_newcomers(
-    rows: DataFrame, schema: Schema, before: int, newest: int
-) -> tuple["pd.Series[str]", "pd.Series[str]"]:
-    """Return the keys that are new or just gone, as `key_spellings.find_newcomers` does."""
-    key, day = column(schema.client_key), column(DAY)
-    spans = rows.groupBy(key).agg(F.min(day).alias(DAY), F.max(day).alias(NEXT_DAY))
-    is_new, is_gone = column(DAY) >= newest, column(NEXT_DAY).between(before, newest - 1)
-    found: pd.DataFrame = spans.where(is_new | is_gone).toArrow().to_pandas()
-    is_new_key = (found[DAY] >= newest).to_numpy()
-    keys = found[schema.client_key]
-    return keys[is_new_key], keys[~is_new_key]
+def find_moves(rows: DataFrame, extract_days: Ints, schema: Schema) -> pd.DataFrame:
+    """Return who is new or absent in an extract, as `key_spellings.find_moves` does.
+
+    The rows are as from `label`, all of a client in a task.
+    """
+    kinds = pa.schema([(KEY, pa.string()), (PLACE, pa.int64()), (IS_NEW, pa.bool_())])
+
+    def work(read: pa.Table) -> pa.Table:
+        """Find the moves of the clients of a task."""
+        table = pl.DataFrame(read).sort(schema.client_key, DAY)
+        keys = polars_dated.to_pandas(table.select(schema.client_key))[schema.client_key]
+        found = key_spellings.find_moves(keys, table[DAY].to_numpy(), extract_days)
+        return pa.Table.from_pandas(found, preserve_index=False)
+
+    places = rows.select(column(schema.client_key), column(DAY))
+    moves: pd.DataFrame = cluster.map_partitions(places, work, kinds).toArrow().to_pandas()
+    return moves
 
 
 def select_groups(rows: DataFrame, groups: pd.DataFrame) -> DataFrame:

@@ -1,10 +1,11 @@
-"""Keys that are written otherwise in the newest extract than in earlier ones."""
+"""Keys that are written otherwise in an extract than in the one before."""
 
 from pathlib import Path
 
 import msgspec
 import pandas as pd
 import pytest
+from msgspec.structs import astuple
 
 from scripts import ingestion
 from scripts.core.config import EngineSettings
@@ -34,11 +35,13 @@ def texts(*values: str) -> "pd.Series[str]":
 def test_new_keys_are_those_of_vanished_clients_written_otherwise(
     new: list[str], gone: list[str], n_respelt: int
 ) -> None:
-    assert key_spellings.count_respelt(texts(*new), texts(*gone)) == n_respelt
+    plain_new, plain_gone = (key_spellings.plain_keys(texts(*keys)) for keys in (new, gone))
+
+    assert key_spellings.count_respelt(plain_new, plain_gone) == n_respelt
 
 
 @pytest.mark.parametrize("limit_gb", [None, 0.000001])
-def test_keys_written_otherwise_in_a_part_of_the_newest_extract_are_counted(
+def test_keys_written_otherwise_in_a_part_of_an_extract_are_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, limit_gb: float | None
 ) -> None:
     company = Company()
@@ -54,6 +57,18 @@ def test_keys_written_otherwise_in_a_part_of_the_newest_extract_are_counted(
     found = ingestion.main(config)
 
     assert found.dated is not None
-    assert found.dated.n_respelt == 20
-    assert "20 clients of the newest extract are new, and their keys in 'id'" in caplog.text
-    assert str(MONTHS[4]) in set(found.clients["snapshot"])
+    assert [(keys.day, keys.n_respelt) for keys in found.dated.respelt] == [(str(MONTHS[4]), 20)]
+    assert f"20 clients of the extract as of {MONTHS[4]} are new, and their keys" in caplog.text
+
+
+def test_keys_of_an_extract_in_the_middle_are_counted_and_only_those(tmp_path: Path) -> None:
+    company = Company()
+    company.rows[2] = [row.replace(",c0", ",", 1) for row in company.rows[2]]
+    company.write(tmp_path, 6)
+
+    found = ingestion.main(configure(tmp_path))
+
+    assert found.dated is not None
+    ((day, n_respelt, n_rows),) = [astuple(keys) for keys in found.dated.respelt]
+    assert (day, n_rows) == (str(MONTHS[2]), 300)
+    assert 200 < n_respelt < 300

@@ -333,15 +333,22 @@ def test_a_list_that_names_nobody_is_told(
 
 
 @pytest.mark.parametrize(
-    ("n_respelt", "n_today", "alarms"),
-    [(0, 100, []), (9, 1000, []), (10, 1000, ["respelt_keys"]), (19, 19, [])],
+    ("respelt", "alarms"),
+    [
+        ([], []),
+        ([("2026-01-31", 9, 1000)], []),
+        ([("2026-01-31", 10, 1000)], ["respelt_keys"]),
+        ([("2026-01-31", 19, 19)], []),
+        ([("2026-01-31", 1, 1000), ("2026-02-28", 99, 1000)], ["respelt_keys"]),
+    ],
 )
-def test_keys_written_otherwise_than_before_are_a_problem(
-    n_respelt: int, n_today: int, alarms: list[str]
+def test_keys_written_otherwise_than_before_are_a_problem_of_the_worst_extract(
+    respelt: list[tuple[str, int, int]], alarms: list[str]
 ) -> None:
-    findings = checks.check_respelt(n_respelt, n_today, USUAL)
+    (finding,) = checks.check_respelt(respelt, USUAL)
 
-    assert [finding.name for finding in findings if finding.is_alarm] == alarms
+    assert [finding.name for finding in [finding] if finding.is_alarm] == alarms
+    assert "2026-01-31" not in finding.detail or len(respelt) == 1
 
 
 def test_columns_that_no_model_uses_are_a_problem_with_the_first_names() -> None:
