@@ -37,6 +37,8 @@ from scripts.data.time_split import TimeSplit
 
 CleanMore = Callable[[pd.DataFrame], pd.DataFrame]
 Flags = NDArray[np.bool_]
+# So many extracts with keys written otherwise are named in the log.
+MAX_SHOWN = 3
 
 log = logging.getLogger(__name__)
 
@@ -496,13 +498,14 @@ def find_respelt(read: LabelledRows, moves: pd.DataFrame) -> list[RespeltKeys]:
 
 
 def describe_respelt(respelt: Sequence[RespeltKeys], schema: Schema) -> list[str]:
-    """Return sentences about keys that are written otherwise."""
+    """Return sentences about keys that are written otherwise, of the extracts with most of them."""
+    worst = sorted(respelt, key=lambda keys: -keys.n_respelt)[:MAX_SHOWN]
     return [
         f"{keys.n_respelt} clients of the extract as of {keys.day} are new, and their keys in"
         f" {schema.client_key!r} are those of clients who have vanished, written otherwise, such as"
         " with other leading zeros, capitals or another prefix. Correct the file: to the pipeline"
         " they are others."
-        for keys in respelt
+        for keys in worst
     ]
 
 
