@@ -261,3 +261,20 @@ def test_a_flag_of_active_clients_is_a_status(tmp_path: Path) -> None:
     assert printed["schema"]["leaving"] == {"column": "is_active", "labels": ["0"]}
     assert "auto_renew" not in printed["schema"]["ignore"]
     assert len(found.clients) == 160
+
+
+def test_beside_files_of_outcomes_the_column_says_who_had_left_before_them(tmp_path: Path) -> None:
+    company = Company()
+    company.write_ever(tmp_path, 5)
+    (tmp_path / "left").mkdir()
+    late = [f"{name},{day}" for name, day in company.leaves.items() if MONTHS[2] < day <= MONTHS[4]]
+    (tmp_path / "left" / "all.csv").write_text("\n".join(["id,left_on", *late]) + "\n")
+
+    printed, said = suggest(tmp_path)
+    found = ingestion.main(config_file.read_config(tmp_path / "config.json"))
+
+    assert printed["schema"]["leaving"] == "churn_date"
+    assert printed["outcomes"]["date"] == "left_on"
+    assert "'churn_date' is the day of leaving" in said
+    expected = [row.split(",")[1] for row in company.rows[4]]
+    assert sorted(found.clients["id"]) == sorted(expected)

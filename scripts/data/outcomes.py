@@ -548,12 +548,16 @@ def label_by_files(
     return found
 
 
-def add_leaving(found: RowOutcomes, own: OwnLeaving) -> RowOutcomes:
-    """Return outcomes with those of the column of leaving where there is none yet."""
-    is_left = (own.labels == 1) & (found.labels == UNLABELLED)
-    labels = np.where(found.labels == UNLABELLED, own.labels, found.labels)
+def add_leaving(found: RowOutcomes, own: OwnLeaving, is_labelled: Flags) -> RowOutcomes:
+    """Return outcomes with those of the column of leaving.
+
+    Who left by the files or by the column has left. A label of the row counts before both, in the
+    rows that have one.
+    """
+    is_left = (own.labels == 1) & ~is_labelled
+    is_added = is_left | (found.labels == UNLABELLED)
     return RowOutcomes(
-        labels=labels,
+        labels=np.where(is_added, own.labels, found.labels),
         is_mature=(found.is_mature | own.is_mature) & ~own.left_before,
         left_before=found.left_before | own.left_before,
         left_after=found.left_after | is_left,
@@ -581,7 +585,7 @@ def label_rows(
     Returns
     -------
     RowOutcomes
-        A label in the row counts before the files, and the files before the column of leaving.
+        A label in the row counts before the files and the column of leaving.
     """
     own = table[schema.target].to_numpy(np.int64)
     none = np.zeros(len(table), np.bool_)
@@ -593,7 +597,8 @@ def label_rows(
     if not schema.leaving_names:
         return found
     horizon_days, until = settings.horizon_days, outcomes.complete_until
-    return add_leaving(found, leaving_days.judge(table, schema, horizon_days, until))
+    judged = leaving_days.judge(table, schema, horizon_days, until)
+    return add_leaving(found, judged, own != UNLABELLED)
 
 
 def list_files(settings: OutcomeSettings | None) -> list[Path]:

@@ -196,9 +196,11 @@ def find_section(
     """Return the section of outcomes, perhaps for a missing folder without any outcomes."""
     if target:
         return None
+    if found is not None:
+        return found.section
     if leaving is not None:
         return {"horizon_days": leaving.horizon_days}
-    return found.section if found else outcome_suggestion.missing_section(layout, folder)
+    return outcome_suggestion.missing_section(layout, folder)
 
 
 def describe_outcomes(
@@ -208,8 +210,9 @@ def describe_outcomes(
     """Return sentences about the files of outcomes, found or to be made, or about the column."""
     if target:
         return []
-    if leaving is not None:
-        return leaving_suggestion.describe(leaving)
+    about_column = [] if leaving is None else leaving_suggestion.describe(leaving)
+    if found is None and leaving is not None:
+        return about_column
     if found is None:
         section = outcome_suggestion.missing_section(layout, folder)
         return [
@@ -221,6 +224,7 @@ def describe_outcomes(
     names = ", ".join(path.name for path in found.paths[:3])
     days = found.section["horizon_days"]
     return [
+        *about_column[:1],
         f"Outcomes: {len(found.records)} clients left by {found.section['date']!r} of"
         f" {len(found.paths)} files in {found.folder}: {names}.",
         f"A row counts as left if its client left within {days} days; set horizon_days to how far"
@@ -453,12 +457,12 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
         inferred=("numeric", "categorical"), **labels,
     )  # fmt: skip
     states = [] if target else client_states.find(table, layout)
-    leaving = None if target or found else leaving_suggestion.find(table, layout)
+    leaving = None if target else leaving_suggestion.find(table, layout)
     if leaving is not None:
         states = [name for name in states if name != leaving.name]
     columns = suggest_columns(
         *keep_clients(table.drop(columns=states), layout, leaving), declared,
-        None if target else leaving or found, reading.lacking,
+        None if target else found or leaving, reading.lacking,
     )  # fmt: skip
     separator = folder.separator
     separators = {} if separator == csv_reader.AUTO else {"separator": separator}

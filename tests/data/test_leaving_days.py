@@ -1,6 +1,7 @@
 """Clients who left by a column of their own rows: outcomes, rows without use, and who is back."""
 
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -165,3 +166,19 @@ def test_a_label_of_the_row_counts_before_the_column() -> None:
 
     assert found.labels.tolist() == [0, 1]
     assert found.is_mature.tolist() == [True, False]
+
+
+def test_who_left_by_the_files_or_by_the_column_has_left() -> None:
+    rows = [
+        ("a", "2026-01-31", ""), ("a", "2026-03-31", "2026-02-20"),
+        ("b", "2026-01-31", ""), ("b", "2026-03-31", ""), ("c", "2026-01-31", ""),
+    ]  # fmt: skip
+    records = pd.DataFrame({"key": ["b"], "day": [day("2026-03-01")], "left": [True]})
+    known = KnownOutcomes(records, complete_until=day("2026-03-31"))
+    settings = OutcomeSettings(horizon_days=40, input_folder_path=Path("x"), date="on")
+
+    found = outcomes.label_rows(make_table(rows, SCHEMA), known, settings, SCHEMA)
+
+    assert found.labels.tolist() == [1, U, 1, U, 0]
+    assert found.is_mature.tolist() == [True, False, True, False, True]
+    assert found.is_gone.tolist() == [False, True, False, True, False]
