@@ -20,7 +20,7 @@ from scripts.data import (
     read_report,
     returning_clients,
     schema_inference,
-    sum_rows,
+    unlikely_keys,
 )
 from scripts.data.deduplicate import Dropped
 from scripts.data.read_report import FileReading
@@ -164,11 +164,10 @@ def warn_of_lost(readings: Sequence[FileReading], schema: Schema) -> None:
         )  # fmt: skip
 
 
-def warn_of_sums(clients: pd.DataFrame, schema: Schema) -> None:
-    """Log a warning about a row of sums among today's clients."""
+def warn_of_unlikely_keys(clients: pd.DataFrame, schema: Schema) -> None:
+    """Log warnings about today's clients who are a sum, or have a word in place of a key."""
     key = schema.client_key or next(iter(schema.ids), "")
-    told = sum_rows.describe(clients[key]) if key in clients else ""
-    if told:
+    for told in unlikely_keys.describe(clients[key]) if key in clients else ():
         log.warning("%s", told)
 
 
@@ -245,7 +244,7 @@ def main(
         log_counts(intake, drops_equal=deduplicate.are_dropped_from_input(config.ingestion, schema))
     if len(clients):
         log.info("Found %d clients without a label: today's clients.", len(clients))
-        warn_of_sums(clients, schema)
+        warn_of_unlikely_keys(clients, schema)
     dated = intake if isinstance(intake, DatedIntake) else None
     return Ingestion(
         dataset_path, stamp, n_rows, tuple(readings), clients, intake.dropped, dated,

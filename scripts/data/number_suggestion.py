@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from scripts.core.config import NumberMarks
-from scripts.data import cells, schema_inference
+from scripts.data import cells, schema_inference, unlikely_keys
 
 AMOUNT_NAME = re.compile(
     r"salary|income|amount|balance|price|revenue|charge|cost|limit|sales|spend|total|sum\b|minutes|"
@@ -37,12 +37,7 @@ THOUSANDTHS = {mark: re.compile(rf"{re.escape(mark)}\d{{3}}$") for mark in ".,"}
 # This number of values shows the number format of a column.
 N_SAMPLED = 1000
 MIN_FRACTION = 0.5
-# Words in place of a missing value.
-STAND_INS = frozenset(
-    ("?", "-", "--", ".", "na", "n/a", "n.a.", "#n/a", "nan", "nil", "null", "(null)", "none",
-     "missing", "unknown", "undefined", "unbekannt", "k.a.", "inconnu", "sconosciuto",
-     "desconocido", "onbekend")
-)  # fmt: skip
+# More different words are categories.
 MAX_STAND_INS = 3
 
 
@@ -106,7 +101,7 @@ def find_stand_in(column: pd.Series, marks: NumberMarks) -> str:
         return ""
     word = str(words.index[0])
     is_likely = schema_inference.is_many_numbers(int(is_number.sum()))
-    return word if is_likely or word.casefold() in STAND_INS else ""
+    return word if is_likely or word.casefold() in unlikely_keys.STAND_INS else ""
 
 
 def has_leading_zeros(column: pd.Series) -> bool:

@@ -21,9 +21,9 @@ from scripts.data import (
     outcome_suggestion,
     role_suggestion,
     suggestion_reading,
-    sum_rows,
     target_suggestion,
     time_suggestion,
+    unlikely_keys,
     vanished_clients,
 )
 from scripts.data.leaving_suggestion import FoundLeaving
@@ -73,8 +73,7 @@ def describe_layout(layout: TimeLayout, table: pd.DataFrame, n_files: int) -> li
         notices.append(f"Likely identifier: {layout.key!r}.")
         if n_blank:
             notices[-1] += f" It is blank in {n_blank} rows, which will be rejected."
-        about_sums = sum_rows.describe(table[layout.key])
-        notices += [about_sums] if about_sums else []
+        notices += unlikely_keys.describe(table[layout.key])
     if layout.date == FILE_NAME:
         notices.append("The names of the files have the day as of which the rows are.")
     elif layout.date:

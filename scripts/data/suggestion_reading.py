@@ -22,6 +22,8 @@ from scripts.data.read_report import FileReading
 # A second header has values in most columns that no row has.
 MIN_DESCRIBED_FRACTION = 0.8
 MIN_DESCRIBED = 2
+# A key and a measure at least.
+MIN_NAMED = 2
 # A column with more values is hardly categorical, and single values then predict nothing.
 MAX_CATEGORIES = 50
 
@@ -57,6 +59,14 @@ def read_header_line(path: Path) -> str:
         return ""
 
 
+def describe_title(line: str) -> str:
+    """Return the reason against a first line that names no columns."""
+    return (
+        f"its first line is {cells.shorten(line.strip())}; expected the names of all columns there,"
+        " and no title above them"
+    )
+
+
 def find_separator(paths: list[Path]) -> tuple[str, str]:
     """Return the separator to declare and the first column name of the first file with a header."""
     for path in paths:
@@ -67,13 +77,18 @@ def find_separator(paths: list[Path]) -> tuple[str, str]:
         widest = max(splits, key=lambda mark: len(splits[mark]))
         if len(splits[widest]) > 1:
             several = sum(len(names) > 1 for names in splits.values()) > 1
-            named = next(filter(None, splits[widest]), "")
-            return (widest if several else csv_reader.AUTO), named
+            named = [name for name in splits[widest] if name]
+            if len(named) < MIN_NAMED or named[0].casefold().startswith("sep="):
+                raise DatasetError(f"{path}: {describe_title(line)}.")
+            return (widest if several else csv_reader.AUTO), named[0]
     if not paths:
         raise DatasetError("No CSV file was given.")
     # The reason is in the report; if the file is readable, the first line is no header.
-    reading, _ = table_reader.read_file(paths[0], paths[0].parent, Schema(), as_text=True)
+    nothing = Schema(target="", ids=(), numeric=())
+    reading, _ = table_reader.read_file(paths[0], paths[0].parent, nothing, as_text=True)
     reason = read_report.first_reasons(reading)[0]
+    if reading.header:
+        reason = describe_title(reading.header[0])
     raise DatasetError(f"{paths[0].parent} has no CSV with a header. {paths[0].name}: {reason}.")
 
 

@@ -10,7 +10,14 @@ from msgspec import Struct, field
 
 from scripts.core import dates
 from scripts.core.config import FILE_NAME, ISO_FORMAT, NumberMarks
-from scripts.data import cells, column_kinds, date_formats, leaving_words, name_dates
+from scripts.data import (
+    cells,
+    column_kinds,
+    date_formats,
+    leaving_words,
+    name_dates,
+    unlikely_keys,
+)
 from scripts.data.column_kinds import ColumnKind
 from scripts.data.suggestion_reading import FileTable
 
@@ -197,16 +204,15 @@ def find_candidates(
     measures: set[str],
 ) -> list[str]:
     """List the columns with a different value for every client of a group."""
-    return [
-        name
-        for name in table.columns
-        if name
-        and kinds[name] is not ColumnKind.DATES
-        and name not in measures
-        and is_filled(table[name], name)
-        and unique_fraction(table[name], group)
-        >= (MIN_NAMED_FRACTION if CLIENT_NAME.search(name) else MIN_UNIQUE_FRACTION)
-    ]
+    found = []
+    for name in table.columns:
+        if not name or kinds[name] is ColumnKind.DATES or name in measures:
+            continue
+        keys = unlikely_keys.without_stand_ins(table[name])
+        needed = MIN_NAMED_FRACTION if CLIENT_NAME.search(name) else MIN_UNIQUE_FRACTION
+        if is_filled(keys, name) and unique_fraction(keys, group) >= needed:
+            found.append(name)
+    return found
 
 
 def day_texts(column: pd.Series, date_format: str) -> pd.Series:
@@ -361,9 +367,9 @@ def find_layout(
         name for name in groups if name == "" or is_day(table, keys[name], groups[name], number)
     )
     key, group = keys[own], groups[own]
-    notices += describe_repeats(files, table, key, parts[own])
     recurs = does_recur(table, key, group)
     has_days = bool(own or (by_name and (recurs or len(files) == 1)))
+    notices += describe_repeats(files, table, key, parts[own]) if has_days else []
     leaving = {
         name: form
         for name, form in formats.items()

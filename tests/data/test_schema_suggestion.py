@@ -485,3 +485,12 @@ def test_a_target_by_name_with_many_values_is_named_beside_a_mere_guess(tmp_path
     told = suggested(tmp_path, columns).notices
 
     assert any(line.startswith("'churn_risk_score' speaks of leaving, and has 6") for line in told)
+
+
+@pytest.mark.parametrize("title", ["Export of clients", "Export of clients;;;", "sep=;"])
+def test_a_title_above_the_names_of_the_columns_is_quoted(tmp_path: Path, title: str) -> None:
+    path = write(tmp_path, small(["gone", "here"]), ";")
+    path.write_text(f"{title}\n{path.read_text()}")
+
+    with pytest.raises(DatasetError, match=f"first line is '{title}'; expected the names"):
+        schema_suggestion.suggest([path])

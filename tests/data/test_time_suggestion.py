@@ -691,6 +691,19 @@ def test_contracts_that_end_with_a_long_month_are_within_the_horizon(tmp_path: P
     assert suggestion.outcomes["horizon_days"] == 31
 
 
+def test_a_word_for_a_missing_key_hides_no_key_and_is_named(tmp_path: Path) -> None:
+    save_months(tmp_path / "in", DATED)
+    for path in (tmp_path / "in").iterdir():
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table.loc[::12, "cust_no"] = "NULL"
+        save(table.rename(columns={"cust_no": "code"}), path)
+
+    suggestion = suggested(tmp_path / "in")
+
+    assert suggestion.section["key"] == "code"
+    assert any(line.startswith("The key 'NULL' likely") for line in suggestion.notices)
+
+
 def test_a_row_of_sums_is_no_client(tmp_path: Path) -> None:
     save_months(tmp_path / "in", DATED)
     path = tmp_path / "in" / DATED[0]
