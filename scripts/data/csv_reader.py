@@ -238,7 +238,7 @@ def check_header(header: Sequence[str], schema: Schema) -> None:
     known = len(lacking) < len(schema.file_columns)
     # A spreadsheet writes columns without a name at the end. They are not read.
     doubled = sorted(name for name, n_times in Counter(header).items() if name and n_times > 1)
-    if doubled and known:
+    if doubled and (known or not schema.file_columns):
         raise RefusedFileError(f"its header names [{shorten_all(doubled)}] more than once")
     if lacking:
         what = f"it has [{shorten_all(header)}]" if known else "its first line names none of ours"

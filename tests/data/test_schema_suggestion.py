@@ -494,3 +494,11 @@ def test_a_title_above_the_names_of_the_columns_is_quoted(tmp_path: Path, title:
 
     with pytest.raises(DatasetError, match=f"first line is '{title}'; expected the names"):
         schema_suggestion.suggest([path])
+
+
+def test_a_name_of_two_columns_is_said_as_in_a_run(tmp_path: Path) -> None:
+    path = write(tmp_path, small(["gone", "here"], plan=["a", "b"] * 20))
+    path.write_text(path.read_text().replace("plan", "n", 1))
+
+    with pytest.raises(DatasetError, match=r"header names \['n'\] more than once"):
+        schema_suggestion.suggest([path])
