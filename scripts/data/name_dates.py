@@ -23,21 +23,23 @@ ISO_IN_NAME = re.compile(
 # What the directives of `datetime.strptime` match in the name of a file.
 DIRECTIVES = {"%Y": r"\d{4}", "%y": r"\d{2}", "%m": r"\d{1,2}", "%d": r"\d{1,2}"}
 OTHER_DIRECTIVE = r"[^\W_]+"
-# The names of a month without accents, in English, German, French, Italian, Spanish and Dutch.
+# The names of a month without accents, in English, German, French, Italian, Spanish, Dutch,
+# Portuguese and Polish.
 # Short words with another meaning, such as the Italian "set", are left out.
 MONTH_NAMES = (
-    "jan january januar januari janner jaenner janvier janv gennaio enero ene",
-    "feb february februar februari feber fevrier fevr febbraio febrero",
-    "mar march marz maerz mrz mars marzo maart mrt",
-    "apr april avril avr aprile abril abr",
-    "may mai maggio mayo mei",
-    "jun june juni juin giugno junio",
-    "jul july juli juillet juil luglio julio",
-    "aug august aout agosto augustus",
-    "sep sept september septembre settembre septiembre setiembre",
-    "oct october oktober okt octobre ottobre octubre",
-    "nov november novembre noviembre",
-    "dec december dezember dez decembre dicembre diciembre dic",
+    "jan january januar januari janner jaenner janvier janv gennaio enero ene janeiro styczen"
+    " stycznia",
+    "feb february februar februari feber fevrier fevr febbraio febrero fevereiro luty lutego",
+    "mar march marz maerz mrz mars marzo maart mrt marco marzec marca",
+    "apr april avril avr aprile abril abr kwiecien kwietnia",
+    "may mai maggio mayo mei maio maj maja",
+    "jun june juni juin giugno junio junho czerwiec czerwca",
+    "jul july juli juillet juil luglio julio julho lipiec lipca",
+    "aug august aout agosto augustus sierpien sierpnia",
+    "sep sept september septembre settembre septiembre setiembre setembro wrzesien wrzesnia",
+    "oct october oktober okt octobre ottobre octubre outubro pazdziernik pazdziernika",
+    "nov november novembre noviembre listopad listopada",
+    "dec december dezember dez decembre dicembre diciembre dic dezembro grudzien grudnia",
 )
 MONTHS = {word: k for k, words in enumerate(MONTH_NAMES, 1) for word in words.split()}
 MONTH_WORD = rf"(?P<word>{'|'.join(sorted(MONTHS, key=len, reverse=True))})"
