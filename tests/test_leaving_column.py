@@ -15,7 +15,7 @@ from scripts.app import create_app
 from scripts.core import config_file
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config
-from scripts.core.errors import ConfigError, DatasetError
+from scripts.core.errors import ConfigError, DatasetError, InsufficientDataError
 from tests.support.monthly import HEADER, MONTHS, SCHEMA, Company, configure, read_both
 
 HORIZON = {"horizon_days": 30}
@@ -107,9 +107,7 @@ def german(day: str) -> str:
     return ".".join(reversed(day.split("-"))) if day else ""
 
 
-@pytest.mark.parametrize(
-    "name", ["churn_date", "cancelled_on", "gekündigt am", "Date de résiliation"]
-)
+@pytest.mark.parametrize("name", ["churn_date", "gekündigt am"])
 def test_a_day_of_leaving_is_suggested_and_the_printed_file_works(
     tmp_path: Path, name: str
 ) -> None:
@@ -222,7 +220,7 @@ def test_pages_rankings_and_the_next_month_know_who_has_left(
 
 @pytest.mark.parametrize(
     ("name", "blank"),
-    [("valid_to", "9999-12-31"), ("deactivated_at", "0000-00-00"), ("Vertragsende", "31.12.9999")],
+    [("deactivated_at", "0000-00-00"), ("Vertragsende", "31.12.9999")],
 )
 def test_a_day_that_stands_for_none_is_blank(tmp_path: Path, name: str, blank: str) -> None:
     company = Company()
@@ -278,3 +276,10 @@ def test_beside_files_of_outcomes_the_column_says_who_had_left_before_them(tmp_p
     assert "'churn_date' is the day of leaving" in said
     expected = [row.split(",")[1] for row in company.rows[4]]
     assert sorted(found.clients["id"]) == sorted(expected)
+
+
+def test_one_extract_alone_says_that_a_later_one_is_needed(tmp_path: Path) -> None:
+    Company().write_ever(tmp_path, 1)
+
+    with pytest.raises(InsufficientDataError, match="once there is an extract that is later"):
+        ingestion.main(configure_column(tmp_path))

@@ -597,15 +597,18 @@ def list_history(read: DatedInput, schema: Schema) -> TableHistory:
 
 
 def explain_outcomes(read: LabelledRows, config: Config) -> str:
-    """Return what keeps the files of outcomes from being used, "" without a declared folder."""
+    """Return what keeps outcomes from being known, "" without declared outcomes."""
     settings = config.outcomes
     if settings is None:
         return ""
     if read.outcomes.readings:
         return read_report.format_complaints(read.outcomes.readings)
-    key = settings.key or config.schema.client_key
     if settings.input_folder_path is None:
-        return ""
+        return (
+            f"The column {config.schema.leaving_names[0]!r} tells the outcomes of the rows of an"
+            " extract once there is an extract that is later by the horizon."
+        )
+    key = settings.key or config.schema.client_key
     return (
         f"There is no CSV file in {settings.input_folder_path}: put those who left there, in the"
         f" columns {key!r} and {settings.date!r}."
