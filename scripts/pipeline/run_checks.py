@@ -391,7 +391,7 @@ def check_values(table: pd.DataFrame, context: RunContext) -> list[Finding]:
         return []
     some = table.iloc[:: max(1, math.ceil(len(table) / MAX_ROWS))]
     columns = dataset.feature_arrays(some, current.model.schema)
-    return value_checks.check_values(columns, current.model, context.config.checks)
+    return value_checks.check_values(columns, current.model, context.config)
 
 
 def check_rejected_labels(readings: Sequence[FileReading], error: InsufficientDataError) -> None:

@@ -1,12 +1,13 @@
 """Check of the values of today's clients beside those of the training rows, column by column."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 from msgspec import Struct
 
-from scripts.core.config import CheckSettings
-from scripts.data import cells, profile
+from scripts.core.config import Config
+from scripts.data import cells, client_dates, profile
 from scripts.data.arrays import Floats
 from scripts.data.cells import MISSING_CATEGORY
 from scripts.data.profile import Bins, DatasetFacts
@@ -19,6 +20,8 @@ MIN_TRAINING_ROWS, MIN_CLIENTS = 200, 50
 # Hardly a training row has a value beyond these quantiles.
 HIGH, LOW = 0.95, 1 / profile.N_BINS
 MAX_NAMED = 3
+# From the training rows to today: the training ends a horizon before the test, which is mature.
+N_HORIZONS, USUAL_HORIZON_DAYS = 4, 30
 
 
 class StrangeValues(Struct, frozen=True):
@@ -37,14 +40,20 @@ def compare_blanks(name: str, missing: float, missing_before: float) -> StrangeV
     )
 
 
-def compare_numbers(name: str, values: Floats, bins: Bins) -> list[StrangeValues]:
-    """Return the shares of numbers beyond both ends of those of the training rows."""
+def compare_numbers(
+    name: str, values: Floats, bins: Bins, ageing: float = 0.0
+) -> list[StrangeValues]:
+    """Return the shares of numbers beyond both ends of those of the training rows.
+
+    `ageing` is the growth of a number by time alone since the training rows.
+    """
     n_before = sum(bins.counts)
     filled = values[~np.isnan(values)]
     if n_before < MIN_TRAINING_ROWS or len(filled) < MIN_CLIENTS:
         return []
-    high, low = profile.quantile(bins, HIGH), bins.edges[0]
-    above_before = sum(bins.counts[bins.edges.index(high) + 1 :]) / n_before
+    edge, low = profile.quantile(bins, HIGH), bins.edges[0]
+    above_before = sum(bins.counts[bins.edges.index(edge) + 1 :]) / n_before
+    high = edge + ageing
     above, below = float((filled > high).mean()), float((filled < low).mean())
     return [
         StrangeValues(
@@ -78,13 +87,15 @@ def compare_categories(name: str, values: list[str], before: dict[str, int]) -> 
     return [blanks, StrangeValues(share, words)]
 
 
-def find_strange(columns: Columns, facts: DatasetFacts) -> list[StrangeValues]:
+def find_strange(
+    columns: Columns, facts: DatasetFacts, ageing: Mapping[str, float]
+) -> list[StrangeValues]:
     """List the strange values of each column, the largest share first."""
     kept, found = facts.reference, list[StrangeValues]()
     if kept is None or facts.n_rows < MIN_TRAINING_ROWS:
         return []
     for name, bins in kept.numeric.items():
-        found += compare_numbers(name, columns[name], bins)
+        found += compare_numbers(name, columns[name], bins, ageing.get(name, 0.0))
         if len(columns[name]) >= MIN_CLIENTS:
             missing_before = 1 - sum(bins.counts) / facts.n_rows
             missing = float(np.isnan(columns[name]).mean())
@@ -94,7 +105,18 @@ def find_strange(columns: Columns, facts: DatasetFacts) -> list[StrangeValues]:
     return sorted(found, key=lambda strange: -strange.share)
 
 
-def check_values(columns: Columns, model: Model, settings: CheckSettings) -> list[Finding]:
+def find_ageing(config: Config) -> dict[str, float]:
+    """Return the days by which the days since a date may grow between training rows and today.
+
+    Where hardly a client is new, all clients are older today than the training rows. These are a
+    horizon before the test, whose outcomes took a horizon, too.
+    """
+    horizon_days = config.outcomes.horizon_days if config.outcomes else USUAL_HORIZON_DAYS
+    names = map(client_dates.days_since, config.schema.date_formats)
+    return dict.fromkeys(names, float(N_HORIZONS * horizon_days))
+
+
+def check_values(columns: Columns, model: Model, config: Config) -> list[Finding]:
     """Check whether many of today's clients have values unlike those of the training rows.
 
     A unit, a format or the spelling of categories that changes in the newest extract changes
@@ -106,10 +128,11 @@ def check_values(columns: Columns, model: Model, settings: CheckSettings) -> lis
         The features of today's clients.
     model : Model
         The model of the list.
-    settings : CheckSettings
+    config : Config
         The limit, a share of today's clients beyond that of the training rows.
     """
-    found = find_strange(columns, model.dataset)
+    settings = config.checks
+    found = find_strange(columns, model.dataset, find_ageing(config))
     limit = checks.find_limit(settings, "changed_values")
     if not found or limit is None:
         return []

@@ -35,7 +35,7 @@ def largest(
     """Return the strangest values of today's clients."""
     names = np.resize(np.array(regions.split(" "), dtype=object), len(fee))
     columns = {"fee": fee, "orders": orders, "region": names}
-    return value_checks.find_strange(columns, make_facts())[0]
+    return value_checks.find_strange(columns, make_facts(), {})[0]
 
 
 @pytest.mark.parametrize(
@@ -73,4 +73,16 @@ def test_of_few_clients_nothing_is_said() -> None:
     few = slice(value_checks.MIN_CLIENTS - 1)
     columns = {"fee": FEES[few] * 100, "orders": ORDERS[few], "region": np.full(49, "new", object)}
 
-    assert value_checks.find_strange(columns, make_facts()) == []
+    assert value_checks.find_strange(columns, make_facts(), {}) == []
+
+
+@pytest.mark.parametrize(("n_days", "is_strange"), [(100, False), (300, True)])
+def test_clients_grow_older_without_a_problem(n_days: int, *, is_strange: bool) -> None:
+    columns = {
+        "fee": 100 + n_days + FEES[TODAY], "orders": ORDERS[TODAY],
+        "region": np.full(N_CLIENTS, "north", object),
+    }  # fmt: skip
+
+    found = value_checks.find_strange(columns, make_facts(), {"fee": 120.0 + 100.0})
+
+    assert (found[0].share >= LIMIT) == is_strange
