@@ -332,6 +332,20 @@ def test_who_had_left_before_the_first_list_counts_among_the_leavers_of_the_peri
     assert detail.startswith(f"{len(ends) / n_rows:.1%} of {n_rows} clients")
 
 
+def test_a_list_made_long_after_its_period_is_not_judged(tmp_path: Path) -> None:
+    company = Company(n_clients=200)
+    config = start(tmp_path)
+    company.write(tmp_path, 4)
+    until = MONTHS[3] + timedelta(days=75)
+    known = [f"{name},{day}" for name, day in company.leaves.items() if day <= until]
+    (tmp_path / "outcomes" / "left.csv").write_text("\n".join(["id,left_on", *known]) + "\n")
+
+    fullprocess.main(config)
+
+    assert len(outcomes(config)) == len(listed(config))
+    assert "outcome_shares" not in checks_of(config)
+
+
 def test_a_unit_that_changes_in_the_newest_extract_is_found_in_its_first_run(
     tmp_path: Path,
 ) -> None:

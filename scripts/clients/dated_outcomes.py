@@ -23,6 +23,8 @@ from scripts.records.tables import client_outcomes
 
 # Buckets of clients read in one transaction.
 N_BUCKETS = 16
+# With more of the clients who stayed on no list, the others are no fair part of the period.
+MAX_UNLISTED_FRACTION = 0.02
 
 # Day and outcome of each client's row.
 Wanted = dict[str, tuple[str, int]]
@@ -42,12 +44,14 @@ class Joined(Struct, frozen=True):
     """The joined outcomes of a run.
 
     `left_before` has by date the clients who left in the period and are on no list of the date,
-    since that was known when the first list of the date was made.
+    since that was known when the first list of the date was made. `late_dates` are those whose
+    first list was made so late that clients who left after the period are missing as well.
     """
 
     n_joined: int = 0
     n_corrected: int = 0
     left_before: Mapping[str, int] = field(default_factory=dict)
+    late_dates: frozenset[str] = frozenset()
 
 
 def recorded(connection: Connection) -> dict[tuple[str, str], tuple[int, bool]]:
@@ -189,7 +193,7 @@ def join(engine: Engine, history: History, facts: JoinFacts) -> Joined:
     with database.reading(engine) as connection:
         known = set(recorded(connection))
         dates = scoring_records.group_by_date(scoring_records.list_scorings(connection))
-    n_joined, left_before = 0, dict[str, int]()
+    n_joined, left_before, late = 0, dict[str, int](), list[str]()
     for scorings, before in zip(dates, [*dates, None][1:], strict=True):
         found = history.find_period(client_dates.iso_day(scorings[0]["as_of"]))
         days = client_dates.format_days(found[DAY].to_numpy()).tolist()
@@ -200,13 +204,17 @@ def join(engine: Engine, history: History, facts: JoinFacts) -> Joined:
         known |= {(row["client"], row["as_of"]) for row in new}
         n_joined += len(new)
         as_of = scorings[0]["as_of"]
-        left_before[as_of] = sum(
-            bool(label) and day == as_of and (client, day) not in known
+        unlisted = [
+            bool(label)
             for client, (day, label) in wanted.items()
-        )
+            if day == as_of and (client, day) not in known
+        ]
+        left_before[as_of] = sum(unlisted)
+        if len(unlisted) - sum(unlisted) > MAX_UNLISTED_FRACTION * len(found):
+            late.append(as_of)
     if n_joined or n_corrected:
         log.info(
             "Joined %d outcomes to the scores of their periods, and corrected %d.",
             n_joined, n_corrected,
         )  # fmt: skip
-    return Joined(n_joined, n_corrected, left_before)
+    return Joined(n_joined, n_corrected, left_before, frozenset(late))

@@ -101,11 +101,12 @@ def choose_bits(n_clients: int, last_bits: int) -> int:
 class ScoredList(Struct, frozen=True):
     """Facts about the list of a run, for its checks.
 
-    `n_returning` of today's clients were on the list before. `left_before` is that of Joined.
+    `n_returning` of today's clients were on the list before. The others are those of Joined.
     """
 
     n_returning: int = 0
     left_before: Mapping[str, int] = field(default_factory=dict)
+    late_dates: frozenset[str] = frozenset()
 
 
 class JoinedScores(Struct):
@@ -462,4 +463,4 @@ def main(
             "%d clients have no label and no identifier, so nobody could be called: name a column"
             " in schema.ids, or rank them with python -m scripts.worklist TABLE.csv.", len(table),
         )  # fmt: skip
-    return ScoredList(n_returning, joined.left_before)
+    return ScoredList(n_returning, joined.left_before, joined.late_dates)

@@ -376,7 +376,9 @@ def check_list(run: Run, context: RunContext, scored: ScoredList) -> list[Findin
         findings += checks.check_never_empty(config.checks)
     n_training = 0 if current is None else current.model.n_training_rows
     # Of an upload there are too few, and of the newest day perhaps the leavers alone.
-    each = (as_sums(row, scored.left_before) for row in sums)
+    each = (
+        as_sums(row, scored.left_before) for row in sums if row["date"] not in scored.late_dates
+    )
     judged = (checks.check_outcomes(found, n_training, config.checks) for found in each)
     return findings + next(filter(None, judged), [])
 
