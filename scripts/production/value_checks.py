@@ -20,8 +20,9 @@ MIN_TRAINING_ROWS, MIN_CLIENTS = 200, 50
 # Hardly a training row has a value beyond these quantiles.
 HIGH, LOW = 0.95, 1 / profile.N_BINS
 MAX_NAMED = 3
-# From the training rows to today: the training ends a horizon before the test, which is mature.
-N_HORIZONS, USUAL_HORIZON_DAYS = 4, 30
+# From the training rows to today: the training ends a horizon before the test, which is mature, and
+# later candidates may be held.
+N_HORIZONS, USUAL_HORIZON_DAYS = 6, 30
 
 
 class StrangeValues(Struct, frozen=True):
