@@ -7,7 +7,6 @@ import logging
 import os
 import socket
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import IO, Any
@@ -16,7 +15,7 @@ from flask import Flask, Request, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
-from scripts.api import inference_protocol, worker_processes
+from scripts.api import inference_protocol, metrics_folder, worker_processes
 from scripts.api.auth import Access
 from scripts.api.http_server import bind, bind_for_processes, serve_until_stopped
 from scripts.api.login_log import LoginLog
@@ -276,11 +275,11 @@ def serve_alone(config_path: Path, listener: socket.socket) -> None:
 
 def serve_in_processes(config_path: Path, listeners: list[socket.socket]) -> None:
     """Serve in a process per socket with shared metrics, until stopped."""
-    with tempfile.TemporaryDirectory(prefix="adras-metrics-") as folder:
+    with metrics_folder.opened() as folder:
 
         def work(number: int) -> None:
             """Serve as a worker process until SIGTERM."""
-            share_between_processes(Path(folder))
+            share_between_processes(folder)
             serve_alone(config_path, listeners[number])
 
         worker_processes.run_workers(len(listeners), work)
