@@ -1,15 +1,24 @@
-"""The join of dated outcomes to scores, by the period of the row."""
+"""The join of dated outcomes to scores, by the period of the row.
 
+A company may have a million clients, so the join works on columns, and a date on which nothing has
+changed since the join before is passed over.
+"""
+
+import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 from msgspec import Struct, field
+from numpy.typing import NDArray
 from sqlalchemy.engine import Connection, Engine
 
-from scripts.data import client_dates
+from scripts.data import client_dates, dataset
 from scripts.data.dated_rows import CLIENT, DAY, LABEL, History
 from scripts.records import (
     client_blocks,
@@ -18,16 +27,19 @@ from scripts.records import (
     scored_clients,
     scoring_records,
 )
+from scripts.records.client_blocks import BulkWriter
 from scripts.records.runs import Row
+from scripts.records.scored_clients import ScoredClients
+from scripts.records.scoring_records import JoinedDate, JoinedOutcomes
 from scripts.records.tables import client_outcomes
 
 # Buckets of clients read in one transaction.
-N_BUCKETS = 16
+N_BUCKETS = 64
+COLUMNS = ("probability", "band", "position", "first_high_at")
 # With more of the clients who stayed on no list, the others are no fair part of the period.
 MAX_UNLISTED_FRACTION = 0.02
 
-# Day and outcome of each client's row.
-Wanted = dict[str, tuple[str, int]]
+Flags = NDArray[np.bool_]
 
 log = logging.getLogger(__name__)
 
@@ -54,85 +66,151 @@ class Joined(Struct, frozen=True):
     late_dates: frozenset[str] = frozenset()
 
 
-def recorded(connection: Connection) -> dict[tuple[str, str], tuple[int, bool]]:
-    """Return the recorded dated outcomes: id and outcome by client and date of the row."""
+def digest_rows(rows: pd.DataFrame, *facts: object) -> str:
+    """Return a digest of clients, days and outcomes in their order, and of some facts."""
+    texts = pa.array(rows[CLIENT].astype("str"), pa.string())
+    whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    together = pa.ListArray.from_arrays(pa.array([0, len(whole)], pa.int32()), whole)
+    sha = hashlib.sha256(pc.binary_join(together, "\0")[0].as_buffer())
+    for name in (DAY, LABEL):
+        sha.update(rows[name].to_numpy(np.int64).tobytes())
+    sha.update(repr(facts).encode())
+    return sha.hexdigest()
+
+
+def read_recorded(connection: Connection, day: str) -> pd.DataFrame:
+    """Read the recorded outcomes of rows of a day: CLIENT, number, and LABEL."""
     known = client_outcomes.c
-    query = sa.select(known.client, known.as_of, known.id, known.exited)
-    rows = connection.execute(query.where(known.as_of.is_not(None)))
-    return {(row.client, row.as_of): (row.id, row.exited) for row in rows}
+    query = sa.select(known.client, known.id, known.exited).where(known.as_of == day)
+    rows = connection.execute(query).all()
+    clients, numbers, exited = zip(*rows, strict=True) if rows else ((), (), ())
+    return pd.DataFrame(
+        {
+            CLIENT: pd.Series(clients, dtype="str"),
+            "id": np.array(numbers, np.int64),
+            LABEL: np.array(exited, np.int64),
+        }
+    )
 
 
-def read_scores(
-    engine: Engine, scoring_id: int, wanted: Mapping[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """Yield the scores of the wanted clients on the list of a scoring."""
+def read_scores(engine: Engine, scoring_id: int) -> ScoredClients:
+    """Read the scores of the clients on the list of a scoring, without their values."""
     with database.reading(engine) as connection:
         buckets = list(client_blocks.bucket_sizes(connection, scoring_id))
+    parts = []
     for start in range(0, len(buckets), N_BUCKETS):
         part = buckets[start : start + N_BUCKETS]
         with database.reading(engine) as connection:
-            scored = scored_clients.read_clients(connection, scoring_id, part)
-        yield from scored.rows([k for k, name in enumerate(scored.names) if name in wanted])
+            parts.append(scored_clients.read_scores(connection, scoring_id, part, COLUMNS))
+    return scored_clients.concatenate(parts) if parts else ScoredClients([], {})
 
 
-def make_outcome(
-    row: dict[str, Any], scoring: Row, day: str, label: int, facts: JoinFacts
-) -> dict[str, Any]:
-    """Return the outcome of a score as a row of the records."""
-    first_high_at = scored_clients.as_moment(row["first_high_at"])
-    return {
-        "run_id": facts.run_id, "scoring_id": scoring["id"], "client": row["client"],
-        "as_of": day, "known_at": facts.now, "exited": bool(label),
+def find_recorded(engine: Engine, rows: pd.DataFrame) -> Flags:
+    """Return which rows of clients have a recorded outcome."""
+    found, days = np.zeros(len(rows), np.bool_), rows[DAY].to_numpy(np.int64)
+    for day in np.unique(days).tolist():
+        with database.reading(engine) as connection:
+            recorded = read_recorded(connection, client_dates.format_day(day))
+        of_day = days == day
+        found[of_day] = dataset.are_among(rows[CLIENT][of_day], recorded[CLIENT])
+    return found
+
+
+def record(
+    engine: Engine, scored: ScoredClients, rows: pd.DataFrame, scoring: Row, facts: JoinFacts
+) -> None:
+    """Record the outcomes of scored clients, in short transactions.
+
+    `scored` has the score of each of the `rows`.
+    """
+    writer = BulkWriter(engine)
+    days = client_dates.format_days(rows[DAY].to_numpy()).tolist()
+    # The names in order change the same pages of their index.
+    order = pc.array_sort_indices(pa.array(scored.names, pa.large_string())).to_pylist()
+    labels = rows[LABEL].to_numpy().astype(np.bool_).tolist()
+    columns = [scored.columns[name].tolist() for name in COLUMNS]
+    of_scoring = {
+        "run_id": facts.run_id, "scoring_id": scoring["id"], "known_at": facts.now,
         "scored_at": scoring["scored_at"], "release": scoring["release"],
-        "probability": row["probability"], "band": row["band"], "position": row["position"],
-        "first_high_at": first_high_at,
-        "warned_s": outcome_records.warned_seconds(first_high_at, facts.now, exited=bool(label)),
         "recorded_by": facts.recorded_by,
     }  # fmt: skip
+    for place in order:
+        probability, band, position, first = (values[place] for values in columns)
+        first_high_at, exited = scored_clients.as_moment(first), labels[place]
+        row = of_scoring | {
+            "client": scored.names[place], "as_of": days[place], "exited": exited,
+            "probability": probability, "band": band, "position": position,
+            "first_high_at": first_high_at,
+            "warned_s": outcome_records.warned_seconds(first_high_at, facts.now, exited=exited),
+        }  # fmt: skip
+        writer.put(client_outcomes, row, outcome_records.WRITTEN_BYTES)
+    writer.flush()
 
 
-def correct(connection: Connection, history: History, facts: JoinFacts) -> int:
-    """Replace the recorded outcomes corrected by a later file, and return their number.
-
-    The outcome before stays in `previously`.
-    """
-    known = recorded(connection)
-    if not known:
-        return 0
-    outcome_names = {client for client, _ in known}
-    recorded_days = sorted(client_dates.iso_day(day) for day in {day for _, day in known})
-    labelled = history.find_labelled(recorded_days)
-    labelled = labelled[labelled[CLIENT].isin(outcome_names)]
-    days = client_dates.format_days(labelled[DAY].to_numpy()).tolist()
-    rows = zip(labelled[CLIENT], days, labelled[LABEL], strict=True)
-    changed = [
-        (known[client, day], bool(label))
-        for client, day, label in rows
-        if (client, day) in known and known[client, day][1] != bool(label)
-    ]
-    for (number, before), exited in changed:
-        outcome = client_outcomes.c.id == number
-        first_high_at = connection.execute(
-            sa.select(client_outcomes.c.first_high_at).where(outcome)
-        ).scalar()
-        connection.execute(
-            client_outcomes.update()
-            .where(outcome)
-            .values(
-                exited=exited,
-                previously=before,
-                known_at=facts.now,
-                run_id=facts.run_id,
-                warned_s=outcome_records.warned_seconds(first_high_at, facts.now, exited=exited),
-            )
+def correct_row(connection: Connection, number: int, *, exited: bool, facts: JoinFacts) -> None:
+    """Replace a recorded outcome. The one before stays in `previously`."""
+    outcome = client_outcomes.c.id == number
+    query = sa.select(client_outcomes.c.first_high_at).where(outcome)
+    first_high_at = connection.execute(query).scalar()
+    connection.execute(
+        client_outcomes.update()
+        .where(outcome)
+        .values(
+            exited=exited,
+            previously=not exited,
+            known_at=facts.now,
+            run_id=facts.run_id,
+            warned_s=outcome_records.warned_seconds(first_high_at, facts.now, exited=exited),
         )
+    )
+
+
+def correct(engine: Engine, labelled: pd.DataFrame, facts: JoinFacts) -> int:
+    """Replace the recorded outcomes of a day that a later file corrects, and count them.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        The records.
+    labelled : pandas.DataFrame of shape (n_rows, 3)
+        The rows of the day with their outcomes.
+    facts : JoinFacts
+        The run.
+    """
+    with database.reading(engine) as connection:
+        recorded = read_recorded(connection, client_dates.format_day(int(labelled[DAY].iloc[0])))
+    both = recorded.merge(labelled[[CLIENT, LABEL]], on=CLIENT, suffixes=("", "_now"))
+    changed = both[both[LABEL] != both[f"{LABEL}_now"]]
+    for start in range(0, len(changed), client_blocks.BATCH_BLOCKS):
+        part = changed[start : start + client_blocks.BATCH_BLOCKS]
+        with database.writing(engine, is_one_of_many=True) as connection:
+            for number, label in zip(part["id"], part[f"{LABEL}_now"], strict=True):
+                correct_row(connection, int(number), exited=bool(label), facts=facts)
     return len(changed)
 
 
+def correct_days(
+    engine: Engine, history: History, before: Mapping[str, str], facts: JoinFacts
+) -> tuple[int, dict[str, str]]:
+    """Correct the recorded outcomes of all days, and return their number, and a digest by day.
+
+    A day with the digest of the join `before` is passed over.
+    """
+    with database.reading(engine) as connection:
+        days = outcome_records.list_days(connection)
+    n_corrected, digests = 0, dict[str, str]()
+    for day in days:
+        labelled = history.find_labelled([client_dates.iso_day(day)])
+        digests[day] = digest_rows(labelled)
+        if len(labelled) and before.get(day) != digests[day]:
+            n_corrected += correct(engine, labelled, facts)
+    return n_corrected, digests
+
+
 def join_date(
-    engine: Engine, scorings: Sequence[Row], wanted: Wanted, earlier: str, facts: JoinFacts
-) -> list[dict[str, Any]]:
-    """Record the outcomes of a date's scorings, and return them.
+    engine: Engine, scorings: Sequence[Row], found: pd.DataFrame, earlier: float, facts: JoinFacts
+) -> int:
+    """Record the outcomes of a date's scorings, and return their number.
 
     A client who is known to have left is not on the newest list of the date, so the score of
     such a client is that of an older list.
@@ -143,32 +221,41 @@ def join_date(
         The records.
     scorings : sequence of mapping
         The scorings of the date, newest first.
-    wanted : dict of str to tuple of str and int
-        Day and outcome of the row of each client without a recorded outcome.
-    earlier : str
+    found : pandas.DataFrame of shape (n_clients, 3)
+        Each client's row at the date with its outcome.
+    earlier : float
         The date before. Leavers with rows up to it are of lists of that date.
     facts : JoinFacts
         The run.
     """
-    joined: list[dict[str, Any]] = []
+    n_joined, wanted = 0, found
     for scoring in scorings:
-        if not wanted:
+        if wanted.empty:
             break
-        new = [
-            make_outcome(row, scoring, *wanted[row["client"]], facts)
-            for row in read_scores(engine, scoring["id"], wanted)
-        ]
-        if new:
-            with database.writing(engine) as connection:
-                connection.execute(client_outcomes.insert(), new)
-        joined += new
-        found = {row["client"] for row in new}
-        wanted = {
-            client: (day, label)
-            for client, (day, label) in wanted.items()
-            if label and day > earlier and client not in found
-        }
-    return joined
+        scored = read_scores(engine, scoring["id"])
+        keys = pa.array(wanted[CLIENT].astype("str"), pa.large_string())
+        names = pa.array(scored.names, pa.large_string())
+        places = np.asarray(pc.index_in(keys, value_set=names).fill_null(-1))
+        rows = wanted[places >= 0]
+        is_new = ~find_recorded(engine, rows)
+        record(engine, scored.select(places[places >= 0][is_new]), rows[is_new], scoring, facts)
+        n_joined += int(is_new.sum())
+        is_late = (wanted[LABEL].to_numpy() == 1) & (wanted[DAY].to_numpy() > earlier)
+        wanted = wanted[(places < 0) & is_late]
+    return n_joined
+
+
+def describe_date(engine: Engine, found: pd.DataFrame, as_of: str, digest: str) -> JoinedDate:
+    """Return what is known of a date after the join, with those who are on no list of the date."""
+    labels = found[LABEL][found[DAY] == client_dates.iso_day(as_of)]
+    with database.reading(engine) as connection:
+        n_stays, n_exits = outcome_records.count_day(connection, as_of)
+    n_left, n_stayed = int((labels == 1).sum()), int((labels == 0).sum())
+    return JoinedDate(
+        digest,
+        n_left_before=max(0, n_left - n_exits),
+        is_late=n_stayed - n_stays > MAX_UNLISTED_FRACTION * len(found),
+    )
 
 
 def join(engine: Engine, history: History, facts: JoinFacts) -> Joined:
@@ -188,33 +275,27 @@ def join(engine: Engine, history: History, facts: JoinFacts) -> Joined:
     Joined
         The number of joined outcomes, of corrected ones, and of those who had left before.
     """
-    with database.writing(engine) as connection:
-        n_corrected = correct(connection, history, facts)
     with database.reading(engine) as connection:
-        known = set(recorded(connection))
         dates = scoring_records.group_by_date(scoring_records.list_scorings(connection))
-    n_joined, left_before, late = 0, dict[str, int](), list[str]()
+        known = scoring_records.read_joined(connection)
+    n_corrected, digests = correct_days(engine, history, known.days, facts)
+    n_joined, joined = 0, dict[str, JoinedDate]()
     for scorings, before in zip(dates, [*dates, None][1:], strict=True):
-        found = history.find_period(client_dates.iso_day(scorings[0]["as_of"]))
-        days = client_dates.format_days(found[DAY].to_numpy()).tolist()
-        rows = zip(found[CLIENT], days, found[LABEL], strict=True)
-        wanted = {client: (day, label) for client, day, label in rows if (client, day) not in known}
-        earlier = before[0]["as_of"] if before else ""
-        new = join_date(engine, scorings, wanted, earlier, facts)
-        known |= {(row["client"], row["as_of"]) for row in new}
-        n_joined += len(new)
         as_of = scorings[0]["as_of"]
-        unlisted = [
-            bool(label)
-            for client, (day, label) in wanted.items()
-            if day == as_of and (client, day) not in known
-        ]
-        left_before[as_of] = sum(unlisted)
-        if len(unlisted) - sum(unlisted) > MAX_UNLISTED_FRACTION * len(found):
-            late.append(as_of)
+        found = history.find_period(client_dates.iso_day(as_of))
+        digest = digest_rows(found, [row["id"] for row in scorings])
+        if as_of in known.dates and known.dates[as_of].digest == digest:
+            joined[as_of] = known.dates[as_of]
+            continue
+        earlier = client_dates.iso_day(before[0]["as_of"]) if before else -np.inf
+        n_joined += join_date(engine, scorings, found, earlier, facts)
+        joined[as_of] = describe_date(engine, found, as_of, digest)
     if n_joined or n_corrected:
         log.info(
             "Joined %d outcomes to the scores of their periods, and corrected %d.",
             n_joined, n_corrected,
         )  # fmt: skip
-    return Joined(n_joined, n_corrected, left_before, frozenset(late))
+    scoring_records.record_joined(engine, facts.recorded_by, JoinedOutcomes(digests, joined))
+    left_before = {date: of_date.n_left_before for date, of_date in joined.items()}
+    late = frozenset(date for date, of_date in joined.items() if of_date.is_late)
+    return Joined(n_joined, n_corrected, left_before, late)

@@ -45,7 +45,7 @@ from scripts.model import gain, logistic_model, metrics
 from scripts.model.logistic_model import Model
 from scripts.production.release import Release
 from scripts.production.run_context import RunContext
-from scripts.records import database, scoring_records, trials
+from scripts.records import database, outcome_records, scoring_records, trials
 from scripts.records.client_blocks import BulkWriter
 from scripts.records.known_clients import KnownReader
 from scripts.records.runs import Row
@@ -57,7 +57,6 @@ BUCKET_CLIENTS = 2**11
 MAX_BITS = 24
 # Buckets joined at a time: enough rows for numpy, and few enough for the memory.
 GROUP_BITS = 4
-OUTCOME_BYTES = 200
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -184,7 +183,7 @@ class ScoringWriter(Struct, frozen=True):
     def write(self, scored: GroupScores) -> None:
         """Write the blocks and outcomes of a group."""
         for row in scored.outcomes:
-            self.writer.put(client_outcomes, row, OUTCOME_BYTES)
+            self.writer.put(client_outcomes, row, outcome_records.WRITTEN_BYTES)
         for block in scored.blocks:
             self.writer.put_block(self.facts.scoring_id, block)
 

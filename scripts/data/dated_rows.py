@@ -1,6 +1,7 @@
 """Tables of dated rows: one row per client and day, derived columns, today's clients, history."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -147,7 +148,7 @@ class History(Protocol):
         """Return the rows of some days with a known outcome, in the same columns."""
 
 
-class TableHistory(Struct, frozen=True):
+class TableHistory(Struct, frozen=True, dict=True):
     """The outcomes of rows in memory.
 
     `table` has all rows by client and day, in the columns CLIENT, DAY and LABEL.
@@ -155,11 +156,19 @@ class TableHistory(Struct, frozen=True):
 
     table: pd.DataFrame
 
+    @cached_property
+    def next_days(self) -> NDArray[np.float64]:
+        """The day of the client's next row for each row, infinite for the last one."""
+        following = np.append(self.table[DAY].to_numpy(np.float64)[1:], np.inf)[: len(self.table)]
+        clients = self.table[CLIENT]
+        is_same = np.append((clients == clients.shift(-1)).to_numpy(np.bool_)[:-1], False)
+        return np.where(is_same[: len(self.table)], following, np.inf)
+
     def find_period(self, day: int) -> pd.DataFrame:
         """Return each client's row at a day, if the outcome of the row is known."""
-        upto = self.table[self.table[DAY] <= day]
-        last = upto.drop_duplicates(CLIENT, keep="last")
-        return last[last[LABEL] != UNLABELLED]
+        is_last = (self.table[DAY].to_numpy() <= day) & (self.next_days > day)
+        found: pd.DataFrame = self.table[is_last & (self.table[LABEL].to_numpy() != UNLABELLED)]
+        return found
 
     def find_labelled(self, days: Sequence[int]) -> pd.DataFrame:
         """Return the rows of some days with a known outcome."""

@@ -8,6 +8,9 @@ from sqlalchemy.engine import Connection
 from scripts.records.runs import Row, all_rows
 from scripts.records.tables import client_outcomes, scorings
 
+# A written outcome changes a page of each index as well. On SQLite the pages of a transaction stay
+# below the page cache, as those of `client_blocks.BATCH_BYTES` do.
+WRITTEN_BYTES = 500
 # A run that was killed leaves outcomes of a scoring that is not whole.
 COUNTED = sa.or_(
     client_outcomes.c.recorded_by.is_(None),
@@ -17,7 +20,11 @@ COUNTED = sa.or_(
 # the day is known, the exits of the day alone would make everybody a leaver. They wait until then.
 known_stays = client_outcomes.alias("known_stays")
 LAST_STAY = (
-    sa.select(sa.func.max(known_stays.c.as_of)).where(~known_stays.c.exited).scalar_subquery()
+    sa.select(known_stays.c.as_of)
+    .where(~known_stays.c.exited, known_stays.c.as_of.is_not(None))
+    .order_by(known_stays.c.as_of.desc())
+    .limit(1)
+    .scalar_subquery()
 )
 JUDGED = sa.and_(
     COUNTED, sa.or_(client_outcomes.c.as_of.is_(None), client_outcomes.c.as_of <= LAST_STAY)
@@ -39,6 +46,21 @@ def last_outcomes(connection: Connection, limit: int) -> list[Row]:
     return all_rows(connection, query.order_by(client_outcomes.c.id.desc()).limit(limit))
 
 
+def list_days(connection: Connection) -> list[str]:
+    """List the days of the rows with an outcome, in ISO 8601."""
+    days = client_outcomes.c.as_of
+    query = sa.select(days).where(days.is_not(None)).distinct().order_by(days)
+    return list(connection.execute(query).scalars())
+
+
+def count_day(connection: Connection, day: str) -> tuple[int, int]:
+    """Count those who stayed and those who left by the outcomes of rows of a day."""
+    exited = client_outcomes.c.exited
+    query = sa.select(exited, sa.func.count()).where(client_outcomes.c.as_of == day)
+    found = {bool(label): n for label, n in connection.execute(query.group_by(exited))}
+    return found.get(False, 0), found.get(True, 0)
+
+
 def count_outcomes(connection: Connection, n_listed: int) -> dict[str, int]:
     """Count the outcomes: all, exits, listed clients, and exits of listed clients.
 
@@ -55,13 +77,17 @@ def count_outcomes(connection: Connection, n_listed: int) -> dict[str, int]:
         `n_outcomes`, `n_exits`, `n_listed`, `n_caught`.
     """
     outcomes = client_outcomes.c
-    is_exit = sa.case((outcomes.exited, 1), else_=0)
-    query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(is_exit), 0)).where(JUDGED)
-    n_outcomes, n_exits = connection.execute(query).one()
-    n_on_list, n_caught = connection.execute(query.where(outcomes.position <= n_listed)).one()
-    return {
-        "n_outcomes": n_outcomes, "n_exits": n_exits, "n_listed": n_on_list, "n_caught": n_caught,
+    is_listed = outcomes.position <= n_listed
+    conditions = {
+        "n_exits": outcomes.exited, "n_listed": is_listed,
+        "n_caught": sa.and_(is_listed, outcomes.exited),
     }  # fmt: skip
+    counts = [
+        sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0).label(name)
+        for name, condition in conditions.items()
+    ]
+    query = sa.select(sa.func.count().label("n_outcomes"), *counts).where(JUDGED)
+    return {name: int(n) for name, n in connection.execute(query).one()._mapping.items()}
 
 
 def count_by_probability(connection: Connection, n_bins: int) -> list[tuple[int, int, int, float]]:

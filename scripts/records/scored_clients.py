@@ -276,6 +276,25 @@ def read_clients(
     return concatenate(list(parts.values())) if parts else ScoredClients([], {})
 
 
+def read_scores(
+    connection: Connection, scoring_id: int, buckets: Sequence[int], names: Collection[str]
+) -> ScoredClients:
+    """Read columns of the scores and places of the clients of some buckets, without values."""
+    kinds = [BlockKind.SCORES, BlockKind.PLACES]
+    found = client_blocks.read_buckets(
+        connection, scoring_id, kinds, buckets, "names", "content", "n_clients"
+    )
+    parts = []
+    for bucket in group_contents(found).values():
+        columns: dict[str, Column] = {}
+        for content in bucket.contents.values():
+            columns |= column_blocks.unpack(content, names)
+        parts.append(
+            ScoredClients(column_blocks.unpack_texts(bucket.names, bucket.n_clients), columns)
+        )
+    return concatenate(parts) if parts else ScoredClients([], {})
+
+
 class Numbering(Struct, frozen=True):
     """The numbers of the clients of a scoring: by bucket, and in a bucket by row."""
 

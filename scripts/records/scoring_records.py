@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
+from msgspec import Struct, field
 from sqlalchemy.engine import Connection, Engine
 
 from scripts.core.errors import RecordsError
@@ -26,7 +28,7 @@ ORDERS = {
 # The orders by which a team calls. Clients who are away stand at their end.
 CALL_ORDERS = ("gain", "risk", "rise")
 WHOLE = scorings.c.is_whole
-SCORING_FACTS = [column for column in scorings.c if column.name != "gains"]
+SCORING_FACTS = [column for column in scorings.c if column.name not in ("gains", "joined")]
 # The list itself is kept for the newest scorings only, since a cursor may still point to one.
 N_LISTS = 2
 LIST_KINDS = (
@@ -35,6 +37,42 @@ LIST_KINDS = (
 )  # fmt: skip
 # Outcomes removed at a time.
 BATCH_OUTCOMES = 10_000
+
+
+class JoinedDate(Struct, frozen=True):
+    """The rows joined to the scorings of a date.
+
+    `n_left_before` of those who left are on no list of the date, and it `is_late` if so many of
+    those who stayed are missing as well that the lists are no fair part of the period.
+    """
+
+    digest: str
+    n_left_before: int
+    is_late: bool = False
+
+
+class JoinedOutcomes(Struct, frozen=True):
+    """The dated outcomes as of the last join: a digest of the rows by day, and by date of a list.
+
+    While a digest is the same, nothing has to be joined or corrected.
+    """
+
+    days: dict[str, str] = field(default_factory=dict)
+    dates: dict[str, JoinedDate] = field(default_factory=dict)
+
+
+def read_joined(connection: Connection) -> JoinedOutcomes:
+    """Read what the last join of dated outcomes has recorded."""
+    query = sa.select(scorings.c.joined).where(scorings.c.joined.is_not(None))
+    found = connection.execute(query.order_by(scorings.c.id.desc()).limit(1)).scalar()
+    return msgspec.json.decode(found or b"{}", type=JoinedOutcomes)
+
+
+def record_joined(engine: Engine, scoring_id: int | None, joined: JoinedOutcomes) -> None:
+    """Record a join of dated outcomes with the newest scoring, None where there is none."""
+    changed = scorings.update().where(scorings.c.id == scoring_id)
+    with database.writing(engine) as connection:
+        connection.execute(changed.values(joined=msgspec.json.encode(joined)))
 
 
 def last_scoring(connection: Connection) -> Row | None:
@@ -60,7 +98,7 @@ def has_scores(connection: Connection, scoring_id: int) -> bool:
 
 
 def list_scorings(connection: Connection) -> list[Row]:
-    """List the whole scorings without their gains, newest first."""
+    """List the whole scorings without their gains and joined outcomes, newest first."""
     query = sa.select(*SCORING_FACTS).where(WHOLE)
     return all_rows(connection, query.order_by(scorings.c.id.desc()))
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 # Revision of these tables in records/migrations.
-VERSION = "0023"
+VERSION = "0024"
 
 
 class Status(StrEnum):
@@ -449,6 +449,7 @@ scorings = sa.Table(
     sa.Column("as_of", sa.String(10)),
     sa.Column("gain_facts", sa.JSON),
     sa.Column("holdout_facts", sa.JSON),
+    sa.Column("joined", sa.LargeBinary),
 )
 
 # The model of each scoring as JSON, since old releases are removed.
@@ -496,8 +497,18 @@ client_outcomes = sa.Table(
     sa.Column("warned_s", sa.Float, index=True),
     sa.Column("recorded_by", sa.Integer, index=True),
     sa.Column("previously", sa.Boolean),
-    # What is counted over all outcomes stands in this index, a fifth of the table.
-    sa.Index("ix_client_outcomes_counted", "position", "exited", "probability", "recorded_by"),
+    # All columns that are counted over all outcomes, a third of the table. New outcomes stand at
+    # the end, so that a million of them change few pages.
+    sa.Index(
+        "ix_client_outcomes_counted",
+        "as_of",
+        "id",
+        "position",
+        "exited",
+        "probability",
+        "warned_s",
+        "recorded_by",
+    ),
 )
 
 # The work with clients, as a history to which entries are only added. The latest entry of a kind is

@@ -181,5 +181,7 @@ class ClusterHistory(Struct, frozen=True):
         with cluster.open_cluster(self.engine):
             rows = self.rows.where(chosen).select(client, column(DAY).alias(dated_rows.DAY), label)
             known = rows.where(column(dated_rows.LABEL) != UNLABELLED)
-            found: pd.DataFrame = known.toArrow().to_pandas()
+            # In the same order each time, for the digest of the rows.
+            order = [(name, "ascending") for name in (dated_rows.CLIENT, dated_rows.DAY)]
+            found: pd.DataFrame = known.toArrow().sort_by(order).to_pandas()
         return found

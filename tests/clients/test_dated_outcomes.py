@@ -1,0 +1,142 @@
+"""The join of dated outcomes to scores: once, corrected, and passed over while nothing changes."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from scripts.clients import dated_outcomes
+from scripts.clients.dated_outcomes import Joined, JoinFacts
+from scripts.core.config import Config
+from scripts.core.errors import RecordsError
+from scripts.data import client_dates
+from scripts.data.dated_rows import CLIENT, DAY, LABEL, TableHistory
+from scripts.records import client_blocks, database, outcome_records
+from scripts.records.tables import client_outcomes, scorings
+from tests.support.clientele import CLIENTS, FIRST, put_clients, score, serve
+
+LISTED = "2025-01-31"
+
+
+@pytest.fixture
+def engine(config: Config) -> Iterator[Engine]:
+    """The records with one list, as of a date."""
+    serve(config, FIRST)
+    put_clients(config, CLIENTS)
+    score(config)
+    with database.open_records(config.database_url) as engine:
+        with database.writing(engine) as connection:
+            connection.execute(scorings.update().values(as_of=LISTED))
+        yield engine
+
+
+def make_history(*rows: tuple[str, str, int]) -> TableHistory:
+    """Return outcomes by client and day."""
+    clients, days, labels = zip(*sorted(rows), strict=True)
+    return TableHistory(
+        pd.DataFrame(
+            {
+                CLIENT: pd.Series(clients, dtype="str"),
+                DAY: np.array([client_dates.iso_day(day) for day in days]),
+                LABEL: np.array(labels, np.int64),
+            }
+        )
+    )
+
+
+def join(engine: Engine, history: TableHistory) -> Joined:
+    """Join the outcomes as a run does."""
+    return dated_outcomes.join(engine, history, JoinFacts(1, datetime.now(UTC), 1))
+
+
+def read_outcomes(engine: Engine) -> dict[str, tuple[bool, bool | None]]:
+    """Return by client the outcome, and the one before a correction."""
+    known = client_outcomes.c
+    with database.reading(engine) as connection:
+        rows = connection.execute(sa.select(known.client, known.exited, known.previously))
+        return {row.client: (row.exited, row.previously) for row in rows}
+
+
+def refuse(*given: Any, **named: Any) -> Any:
+    """Fail, in place of a function that should not be called."""
+    raise AssertionError
+
+
+def test_what_is_joined_already_is_not_read_again(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = make_history(("x", LISTED, 1), ("y", LISTED, 0), ("gone", LISTED, 1))
+    first = join(engine, history)
+    second = join(engine, history)
+    for name in ("read_recorded", "read_scores"):
+        monkeypatch.setattr(dated_outcomes, name, refuse)
+
+    third = join(engine, history)
+
+    assert (first.n_joined, second.n_joined, third.n_joined) == (2, 0, 0)
+    # The client who had left before the list was made is counted by each run.
+    assert {LISTED: 1} == first.left_before == second.left_before == third.left_before
+    assert read_outcomes(engine) == {"x": (True, None), "y": (False, None)}
+
+
+def test_corrections_that_keep_the_counts_are_found(engine: Engine) -> None:
+    join(engine, make_history(("x", LISTED, 1), ("y", LISTED, 0)))
+
+    found = join(engine, make_history(("x", LISTED, 0), ("y", LISTED, 1)))
+
+    assert (found.n_joined, found.n_corrected) == (0, 2)
+    assert read_outcomes(engine) == {"x": (False, True), "y": (True, False)}
+
+
+def test_later_outcomes_of_a_date_join_as_well(engine: Engine) -> None:
+    join(engine, make_history(("x", LISTED, 1)))
+
+    found = join(engine, make_history(("x", LISTED, 1), ("y", LISTED, 0), ("z", LISTED, 0)))
+
+    assert found.n_joined == 2
+    assert read_outcomes(engine) == {"x": (True, None), "y": (False, None), "z": (False, None)}
+
+
+def test_a_join_that_was_killed_is_completed_by_the_next_run(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = make_history(("x", LISTED, 1), ("y", LISTED, 0), ("z", LISTED, 0))
+    insert, n_written = client_blocks.insert_rows, 0
+
+    def insert_once(*given: Any) -> None:
+        """Write the first batch alone."""
+        nonlocal n_written
+        n_written += 1
+        if n_written > 1:
+            raise RecordsError("killed")
+        insert(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outcome_records, "WRITTEN_BYTES", client_blocks.BATCH_BYTES)
+        patch.setattr(client_blocks, "insert_rows", insert_once)
+        with pytest.raises(RecordsError, match="killed"):
+            join(engine, history)
+    assert len(read_outcomes(engine)) == 1
+
+    assert join(engine, history).n_joined == 2
+    assert len(read_outcomes(engine)) == 3
+
+
+def test_another_history_has_another_digest() -> None:
+    digests = {
+        dated_outcomes.digest_rows(history.table)
+        for history in (
+            make_history(("a", LISTED, 0), ("b", LISTED, 1)),
+            make_history(("a", LISTED, 1), ("b", LISTED, 0)),
+            make_history(("a", LISTED, 0), ("b", "2025-01-30", 1)),
+            make_history(("ab", LISTED, 0), ("c", LISTED, 1)),
+        )
+    }
+    empty = make_history(("a", LISTED, 0)).table[:0]
+
+    assert len(digests | {dated_outcomes.digest_rows(empty)}) == 5
