@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Engine
 
 from scripts.clients import client_reasons, client_work, worklist
 from scripts.clients.client_reasons import Value
@@ -27,7 +27,7 @@ from scripts.model import explanation, outcome_metrics, ranking
 from scripts.model.logistic_model import Model
 from scripts.model.outcome_metrics import DecileCounts, OutcomeCounts
 from scripts.records import client_work as client_work_records
-from scripts.records import clients, outcome_records, people_names, scoring_records
+from scripts.records import clients, database, outcome_records, people_names, scoring_records
 from scripts.records.runs import Row
 
 SMALLEST_EFFECT = 1e-12
@@ -270,7 +270,7 @@ def client_page(
     )
 
 
-def count_outcomes(connection: Connection, n_listed: int) -> OutcomeCounts:
+def count_all(connection: Connection, n_listed: int) -> OutcomeCounts:
     """Count the outcomes of the records, with a list of some length for each scoring."""
     bins = outcome_records.count_by_probability(connection, outcome_metrics.N_DECILES)
     n_warned, median_s = outcome_records.measure_warning(connection)
@@ -280,6 +280,29 @@ def count_outcomes(connection: Connection, n_listed: int) -> OutcomeCounts:
         n_warned=n_warned,
         warning_s_median=median_s,
     )
+
+
+def count_outcomes(connection: Connection, n_listed: int) -> OutcomeCounts:
+    """Return the counts of `count_all`, of many outcomes those that the last run has recorded."""
+    if outcome_records.has_many(connection):
+        content = outcome_records.find_counts(connection, n_listed)
+        if content is not None:
+            return msgspec.json.decode(content, type=OutcomeCounts)
+    return count_all(connection, n_listed)
+
+
+def record_counts(engine: Engine, settings: WorklistSettings) -> None:
+    """Record the counts over many outcomes, which pages would count for seconds."""
+    n_listed = worklist.list_length(settings)
+    with database.reading(engine) as connection:
+        if not outcome_records.has_many(connection):
+            return
+        if outcome_records.find_counts(connection, n_listed) is not None:
+            return
+        state = outcome_records.describe_state(connection)
+        content = msgspec.json.encode(count_all(connection, n_listed))
+    with database.writing(engine) as connection:
+        outcome_records.record_counts(connection, n_listed, content, state)
 
 
 def outcomes_page(

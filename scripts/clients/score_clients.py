@@ -17,6 +17,7 @@ from sqlalchemy.engine import Engine
 from scripts.clients import (
     calling_effect,
     client_gains,
+    client_history,
     dated_outcomes,
     group_scores,
     holdout,
@@ -457,6 +458,7 @@ def main(
             last = next(iter(read_scorings(engine)), None)
             facts = JoinFacts(run_id, datetime.now(UTC), last)
             joined = dated_outcomes.join(engine, history, facts)
+        client_history.record_counts(engine, config.worklist)
     elif len(table):
         log.warning(
             "%d clients have no label and no identifier, so nobody could be called: name a column"

@@ -6,11 +6,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from scripts.records.runs import Row, all_rows
-from scripts.records.tables import client_outcomes, scorings
+from scripts.records.tables import client_outcomes, erasures, outcome_counts, scorings
 
 # A written outcome changes a page of each index as well. On SQLite the pages of a transaction stay
 # below the page cache, as those of `client_blocks.BATCH_BYTES` do.
 WRITTEN_BYTES = 500
+# Fewer are counted in some hundredths of a second.
+MANY_OUTCOMES = 50_000
 # A run that was killed leaves outcomes of a scoring that is not whole.
 COUNTED = sa.or_(
     client_outcomes.c.recorded_by.is_(None),
@@ -59,6 +61,45 @@ def count_day(connection: Connection, day: str) -> tuple[int, int]:
     query = sa.select(exited, sa.func.count()).where(client_outcomes.c.as_of == day)
     found = {bool(label): n for label, n in connection.execute(query.group_by(exited))}
     return found.get(False, 0), found.get(True, 0)
+
+
+def describe_state(connection: Connection) -> str:
+    """Return a text that changes with each recorded, corrected, counted or erased outcome."""
+    outcome, erasure = client_outcomes.c, erasures.c
+    newest_erasure = sa.select(erasure.id, erasure.state).order_by(erasure.id.desc()).limit(1)
+    facts = [
+        connection.execute(query).scalar()
+        for query in (
+            sa.select(sa.func.max(outcome.id)),
+            sa.select(sa.func.max(outcome.run_id)),
+            sa.select(sa.func.max(scorings.c.id)).where(scorings.c.is_whole),
+        )
+    ]
+    return repr([*facts, *connection.execute(newest_erasure).all()])
+
+
+def has_many(connection: Connection) -> bool:
+    """Return whether there are so many outcomes that a page should not count them."""
+    newest = connection.execute(sa.select(sa.func.max(client_outcomes.c.id))).scalar()
+    return newest is not None and newest >= MANY_OUTCOMES
+
+
+def find_counts(connection: Connection, n_listed: int) -> bytes | None:
+    """Return the recorded counts for a length of the list, None if they are no longer true."""
+    query = sa.select(outcome_counts.c.content).where(
+        outcome_counts.c.n_listed == n_listed,
+        outcome_counts.c.state == describe_state(connection),
+    )
+    content: bytes | None = connection.execute(query).scalar()
+    return content
+
+
+def record_counts(connection: Connection, n_listed: int, content: bytes, state: str) -> None:
+    """Record the counts for a length of the list in place of all earlier ones."""
+    connection.execute(outcome_counts.delete())
+    connection.execute(
+        outcome_counts.insert().values(n_listed=n_listed, state=state, content=content)
+    )
 
 
 def count_outcomes(connection: Connection, n_listed: int) -> dict[str, int]:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 # Revision of these tables in records/migrations.
-VERSION = "0024"
+VERSION = "0025"
 
 
 class Status(StrEnum):
@@ -509,6 +509,16 @@ client_outcomes = sa.Table(
         "warned_s",
         "recorded_by",
     ),
+)
+
+# The counts over all outcomes as JSON, for pages of a company with many: by the length of the list
+# they are made for, with the state of the outcomes that they are true for.
+outcome_counts = sa.Table(
+    "outcome_counts",
+    metadata,
+    sa.Column("n_listed", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
 )
 
 # The work with clients, as a history to which entries are only added. The latest entry of a kind is

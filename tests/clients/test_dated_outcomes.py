@@ -10,13 +10,13 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from scripts.clients import dated_outcomes
+from scripts.clients import client_history, dated_outcomes, worklist
 from scripts.clients.dated_outcomes import Joined, JoinFacts
-from scripts.core.config import Config
+from scripts.core.config import Config, WorklistSettings
 from scripts.core.errors import RecordsError
 from scripts.data import client_dates
 from scripts.data.dated_rows import CLIENT, DAY, LABEL, TableHistory
-from scripts.records import client_blocks, database, outcome_records
+from scripts.records import client_blocks, database, outcome_records, runs
 from scripts.records.tables import client_outcomes, scorings
 from tests.support.clientele import CLIENTS, FIRST, put_clients, score, serve
 
@@ -50,8 +50,10 @@ def make_history(*rows: tuple[str, str, int]) -> TableHistory:
 
 
 def join(engine: Engine, history: TableHistory) -> Joined:
-    """Join the outcomes as a run does."""
-    return dated_outcomes.join(engine, history, JoinFacts(1, datetime.now(UTC), 1))
+    """Join the outcomes as a run of its own does."""
+    with database.writing(engine) as connection:
+        run_id = runs.start_run(connection, datetime.now(UTC))
+    return dated_outcomes.join(engine, history, JoinFacts(run_id, datetime.now(UTC), 1))
 
 
 def read_outcomes(engine: Engine) -> dict[str, tuple[bool, bool | None]]:
@@ -140,3 +142,26 @@ def test_another_history_has_another_digest() -> None:
     empty = make_history(("a", LISTED, 0)).table[:0]
 
     assert len(digests | {dated_outcomes.digest_rows(empty)}) == 5
+
+
+def test_the_counts_over_many_outcomes_are_those_that_the_run_has_recorded(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, n_listed = WorklistSettings(), worklist.list_length(WorklistSettings())
+    monkeypatch.setattr(outcome_records, "MANY_OUTCOMES", 1)
+    join(engine, make_history(("x", LISTED, 1), ("y", LISTED, 0)))
+    client_history.record_counts(engine, settings)
+    with database.reading(engine) as connection:
+        counted = client_history.count_all(connection, n_listed)
+
+    with monkeypatch.context() as patch, database.reading(engine) as connection:
+        patch.setattr(client_history, "count_all", refuse)
+        recorded = client_history.count_outcomes(connection, n_listed)
+    join(engine, make_history(("x", LISTED, 0), ("y", LISTED, 0), ("z", LISTED, 0)))
+    with database.reading(engine) as connection:
+        later = client_history.count_outcomes(connection, n_listed)
+        other = client_history.count_outcomes(connection, n_listed + 1)
+
+    assert recorded == counted
+    assert (counted.n_outcomes, counted.n_exits) == (2, 1)
+    assert (later.n_outcomes, later.n_exits) == (other.n_outcomes, other.n_exits) == (3, 0)
