@@ -19,11 +19,12 @@ from scripts.records.client_blocks import ClientBlock
 from scripts.records.column_blocks import CodedTexts, Column
 from scripts.records.known_clients import KnownClients, LabelSets
 from scripts.records.runs import Row
-from scripts.records.scored_clients import NO_MOMENT
+from scripts.records.scored_clients import NO_MOMENT, ScoredClients
 from scripts.records.tables import BlockKind
 
 # No label, beside 0 for stayed and 1 for left.
 UNKNOWN = -1
+OUTCOME_COLUMNS = ("scored_in", "probability", "band", "position", "first_high_at")
 HASH_BITS = np.uint64(name_hashes.HASH_BITS)
 
 Ints = NDArray[np.int64]
@@ -159,8 +160,9 @@ def gather(column: Column, places: Ints, missing: Any) -> Column:
 def describe_outcomes(group: Group, outcomes: Ints, facts: ScoringFacts) -> list[dict[str, Any]]:
     """Return the outcomes as rows of the records, by scoring and place."""
     places = np.flatnonzero(outcomes != UNKNOWN).tolist()
-    rows = []
-    for row in group.known.scored.rows(places):
+    rows, known = [], group.known.scored
+    scores = ScoredClients(known.names, {name: known.columns[name] for name in OUTCOME_COLUMNS})
+    for row in scores.rows(places) if places else ():
         scoring = facts.scorings[row["scored_in"]]
         rows.append(
             {
@@ -328,7 +330,7 @@ def with_outcomes(known: KnownClients, is_settled: Mask) -> KnownClients:
     if not known.scored.names:
         return known
     columns = known.scored.columns | {"is_settled": is_settled}
-    scored = scored_clients.ScoredClients(known.scored.names, columns)
+    scored = ScoredClients(known.scored.names, columns)
     return replace(known, scored=scored)
 
 
