@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from scripts.data.arrays import Ints
-from scripts.data.dated_rows import Flags
 
 # The columns of moves: the client, the place of the extract, and whether the client is new there.
 KEY, PLACE, IS_NEW = "key", "place", "is new"
 # Without letters in front many keys are alike by chance, so most of the new ones must be.
 MIN_PREFIXED_FRACTION = 0.5
 FEWEST = 5
+PART_ROWS = 2**16
 
 
 def plain_keys(keys: "pd.Series[str]") -> pa.Array:
@@ -64,22 +64,24 @@ def find_moves(keys: "pd.Series[str]", days: Ints, extract_days: Ints) -> pd.Dat
         PLACE is that of the extract. A client is absent if the extract before has a row.
     """
     is_other = np.asarray(keys.array[1:] != keys.array[:-1], np.bool_)
-    starts = np.append(True, is_other)[: len(keys)]
-    places = np.searchsorted(extract_days, days, side="right") - 1
-    following = np.append(places[1:], len(extract_days))[: len(keys)]
-    following[np.append(starts[1:], True)[: len(keys)]] = len(extract_days)
-    return join_moves(keys, places, starts & (places > 0), (following > places + 1) & (places >= 0))
-
-
-def join_moves(keys: "pd.Series[str]", places: Ints, is_new: Flags, is_last: Flags) -> pd.DataFrame:
-    """Return moves of the clients who are new at a place, or absent at the next place."""
-    new, last = np.flatnonzero(is_new), np.flatnonzero(is_last)
+    is_first = np.append(True, is_other)[: len(keys)]
+    is_last = np.append(is_first[1:], True)[: len(keys)]
+    parts = [np.zeros((3, 0), np.int64)]
+    # In parts that fit into the processor's cache.
+    for start in range(0, len(keys), PART_ROWS):
+        rows = slice(start, start + PART_ROWS)
+        # With the row behind the part.
+        places = np.searchsorted(extract_days, days[start : rows.stop + 1], side="right") - 1
+        following = np.append(places, len(extract_days))[1 : len(is_last[rows]) + 1]
+        places = places[: len(following)]
+        following = np.where(is_last[rows], len(extract_days), following)
+        new = np.flatnonzero(is_first[rows] & (places > 0))
+        gone = np.flatnonzero((following > places + 1) & (places >= 0))
+        parts.append(np.array([start + new, places[new], np.ones(len(new), np.int64)]))
+        parts.append(np.array([start + gone, places[gone] + 1, np.zeros(len(gone), np.int64)]))
+    found, place, is_new = np.concatenate(parts, axis=1)
     return pd.DataFrame(
-        {
-            KEY: keys.array.take(np.append(new, last)),
-            PLACE: np.append(places[new], places[last] + 1),
-            IS_NEW: np.repeat([True, False], [len(new), len(last)]),
-        }
+        {KEY: keys.array.take(found), PLACE: place, IS_NEW: is_new.astype(np.bool_)}
     )
 
 

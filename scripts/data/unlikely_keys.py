@@ -1,6 +1,8 @@
 """Recognises keys that are no clients: sums under a table, and words for a missing key."""
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 SUM_NAMES = frozenset(
     ("total", "totals", "grand total", "subtotal", "sum", "summe", "gesamt", "gesamtsumme", "somme",
@@ -16,8 +18,11 @@ STAND_INS = frozenset(
 
 def find_names(keys: "pd.Series[str]", names: frozenset[str]) -> list[str]:
     """List the keys that are one of some names, each once."""
-    distinct = pd.Series(keys.unique()).astype("str")
-    return distinct[distinct.str.strip().str.casefold().isin(names)].tolist()
+    texts = pa.array(keys.astype("str"), pa.large_string())
+    plain = pc.utf8_lower(pc.utf8_trim_whitespace(texts))
+    is_named = pc.is_in(plain, value_set=pa.array(sorted(names), pa.large_string()))
+    found: list[str] = pc.unique(texts.filter(is_named)).to_pylist()
+    return found
 
 
 def without_stand_ins(keys: "pd.Series[str]") -> "pd.Series[str]":
@@ -27,7 +32,9 @@ def without_stand_ins(keys: "pd.Series[str]") -> "pd.Series[str]":
 
 def describe(keys: "pd.Series[str]") -> list[str]:
     """Return sentences about keys that are no clients."""
-    sums, missing = find_names(keys, SUM_NAMES), find_names(keys, STAND_INS)
+    # There may be a million of them, of which hardly any is found.
+    found = pd.Series(find_names(keys, SUM_NAMES | STAND_INS), dtype="str")
+    sums, missing = find_names(found, SUM_NAMES), find_names(found, STAND_INS)
     notices = []
     if sums:
         notices.append(
