@@ -161,8 +161,8 @@ def describe_outcomes(group: Group, outcomes: Ints, facts: ScoringFacts) -> list
     """Return the outcomes as rows of the records, by scoring and place."""
     places = np.flatnonzero(outcomes != UNKNOWN).tolist()
     rows, known = [], group.known.scored
-    scores = ScoredClients(known.names, {name: known.columns[name] for name in OUTCOME_COLUMNS})
-    for row in scores.rows(places) if places else ():
+    columns = {name: column for name, column in known.columns.items() if name in OUTCOME_COLUMNS}
+    for row in ScoredClients(known.names, columns).rows(places):
         scoring = facts.scorings[row["scored_in"]]
         rows.append(
             {
