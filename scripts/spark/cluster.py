@@ -27,7 +27,7 @@ from scripts.core.errors import ClusterError
 PACKAGE = Path(__file__).resolve().parent.parent
 RESULT = "result"
 MAX_CAUSE_LENGTH = 400
-SETTINGS = {
+SETTINGS: dict[str, bool | float | int | str | None] = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     # Column names as in the files: "Age" and "age" are two columns.
@@ -77,9 +77,7 @@ def open_session(engine: EngineSettings) -> SparkSession:
         return existing
     prepare_java()
     builder = SparkSession.builder.appName("adras").master(engine.master)
-    for name, value in SETTINGS.items():
-        builder = builder.config(name, value)
-    session = builder.getOrCreate()
+    session = builder.config(map=SETTINGS).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     # Workers fetch the package when they join, hence the file lives as long as this process.
     folder = tempfile.mkdtemp(prefix="adras-")

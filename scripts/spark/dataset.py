@@ -25,8 +25,6 @@ from scripts.spark import cluster
 from scripts.spark.cluster import Batches, column
 
 SUCCESS = "_SUCCESS"
-TWO_TO_64 = 2**64
-N_ROWS, PLAIN, MIXED = "n_rows", "plain", "mixed"
 PARQUET, CSV = "parquet", "csv"
 GLOB_CHARACTERS = re.compile(r"([\\*?\[\]{}])")
 # The CSV dialect of RFC 4180, with cells unchanged.
@@ -68,19 +66,11 @@ def arrow_schema(schema: Schema) -> pa.Schema:
 
 
 def dated_schema(schema: Schema) -> pa.Schema:
-    """Return the kinds of the columns of dated rows, with the day as a number."""
+    """Return the kinds of the columns of dated rows: the day as a number, and that of leaving."""
+    of_leaving = pa.string() if schema.status_columns else pa.float64()
+    more = {schema.as_of: pa.int64()} | dict.fromkeys(schema.leaving_names, of_leaving)
     kinds = arrow_schema(schema)
-    place = kinds.get_field_index(schema.as_of)
-    return kinds.set(place, pa.field(schema.as_of, pa.int64()))
-
-
-def file_schema(schema: Schema) -> pa.Schema:
-    """Return the kinds of the columns of dated rows with that of leaving, if one is declared."""
-    kinds = dated_schema(schema)
-    for name in schema.leaving_names:
-        kind = pa.string() if schema.status_columns else pa.float64()
-        kinds = kinds.append(pa.field(name, kind))
-    return kinds
+    return pa.schema((dict(zip(kinds.names, kinds.types, strict=True)) | more).items())
 
 
 def read(session: SparkSession, address: str, file_format: str, schema: Schema) -> DataFrame:
@@ -136,7 +126,7 @@ def to_pandas(rows: DataFrame, schema: Schema, order: Sequence[str]) -> pd.DataF
 
 def identify(rows: DataFrame, schema: Schema) -> Identity:
     """Compute the identity of rows from sums of their hashes, independent of the order."""
-    kinds = pa.schema([(name, pa.int64()) for name in (N_ROWS, PLAIN, MIXED)])
+    kinds = pa.schema([(name, pa.int64()) for name in ("rows", "plain", "mixed")])
 
     def work(batches: Batches) -> Iterator[pa.Table]:
         """Yield the number of rows, and the sums of their hashes, plain and mixed."""
@@ -148,7 +138,7 @@ def identify(rows: DataFrame, schema: Schema) -> Identity:
 
     sums = cluster.map_batches(rows, work, kinds).toArrow()
     # Sums of hashes go beyond 64 bits, of which the lowest count.
-    n_rows, total, product = (int(part.to_numpy().sum()) % TWO_TO_64 for part in sums.columns)
+    n_rows, total, product = (int(part.to_numpy().sum()) % 2**64 for part in sums.columns)
     text = f"{n_rows} {total} {product} {list(schema.columns)}"
     return Identity(files.digest(text.encode()), n_rows)
 

@@ -32,11 +32,9 @@ from scripts.spark.read_files import FILE, ROW
 # Beside the columns of the dataset: the day of a row, and of the client's next row.
 DAY, NEXT_DAY = "adras day", "adras next day"
 # Whether the outcome of a row is known for good, its client had left, or is in the test fold, and
-# whether it is the last row of a client whose outcome is open.
-MATURE, LEFT_BEFORE, FOLD, OPEN = "adras mature", "adras left", "adras fold", "adras open"
-# Whether it is such a row of a client who has left.
-GONE = "adras gone"
-FLAGS = (MATURE, LEFT_BEFORE, FOLD, OPEN, GONE)
+# whether it is the last row of a client whose outcome is open, or of one who has left.
+FLAGS = [f"adras {flag}" for flag in ("mature", "left", "fold", "open", "gone")]
+MATURE, LEFT_BEFORE, FOLD, OPEN, GONE = FLAGS
 # The next day of a client's last row.
 NO_DAY = 2**31
 N_ROWS = "count"
@@ -59,7 +57,7 @@ def derive(rows: DataFrame, schema: Schema) -> DataFrame:
 
     Days are numbers counted from 1970-01-01.
     """
-    kept = dataset.file_schema(client_dates.dataset_schema(schema))
+    kept = dataset.dated_schema(client_dates.dataset_schema(schema))
     kinds = kept.append(pa.field(OF_TEST, pa.bool_()))
 
     def work(read: pa.Table) -> pa.Table:
@@ -135,12 +133,11 @@ def find_moves(rows: DataFrame, extract_days: Ints, schema: Schema) -> pd.DataFr
 
     def work(read: pa.Table) -> pa.Table:
         """Find the moves of the clients of a task."""
-        table = pl.DataFrame(read).sort(schema.client_key, DAY)
-        keys = polars_dated.to_pandas(table.select(schema.client_key))[schema.client_key]
-        found = key_spellings.find_moves(keys, table[DAY].to_numpy(), extract_days)
+        keys, days = polars_dated.to_pandas(pl.DataFrame(read).sort(KEY, DAY)).items()
+        found = key_spellings.find_moves(keys[1], days[1].to_numpy(), extract_days)
         return pa.Table.from_pandas(found, preserve_index=False)
 
-    places = rows.select(column(schema.client_key), column(DAY))
+    places = rows.select(column(schema.client_key).alias(KEY), column(DAY))
     moves: pd.DataFrame = cluster.map_partitions(places, work, kinds).toArrow().to_pandas()
     return moves
 
@@ -182,6 +179,5 @@ class ClusterHistory(Struct, frozen=True):
             rows = self.rows.where(chosen).select(client, column(DAY).alias(dated_rows.DAY), label)
             known = rows.where(column(dated_rows.LABEL) != UNLABELLED)
             # In the same order each time, for the digest of the rows.
-            order = [(name, "ascending") for name in (dated_rows.CLIENT, dated_rows.DAY)]
-            found: pd.DataFrame = known.toArrow().sort_by(order).to_pandas()
-        return found
+            in_order: pd.DataFrame = known.orderBy(*known.columns[:2]).toArrow().to_pandas()
+        return in_order

@@ -68,11 +68,8 @@ def scan_folder(place: RemotePath) -> dict[RemotePath, StoredFile]:
     """
     with open_path(place) as (_, system, path):
         listed = {RemotePath(s.getPath().toString()): describe(s) for s in system.listStatus(path)}
-    tables = [
-        path
-        for path in listed
-        if path.suffix.casefold() == ".csv" and not path.name.startswith(HIDDEN)
-    ]
+    shown = [path for path in listed if not path.name.startswith(HIDDEN)]
+    tables = [path for path in shown if path.suffix.casefold() == ".csv"]
     return {path: listed[path] for path in sorted(tables, key=lambda path: path.name)}
 
 

@@ -36,7 +36,7 @@ def row_kinds(form: RowForm) -> pa.Schema:
     """Return the kinds of the columns of rows."""
     rows = pa.schema([(CELLS, pa.list_(pa.string()))])
     if form.is_dated:
-        rows = dataset.file_schema(client_dates.row_schema(form.schema))
+        rows = dataset.dated_schema(client_dates.row_schema(form.schema))
     elif not form.as_text:
         rows = dataset.arrow_schema(form.schema)
     return pa.schema([*rows, (FILE, pa.int32()), (ROW, pa.int64()), (REPORT, pa.string())])

@@ -56,12 +56,9 @@ def find_todays_clients(rows: DataFrame, schema: Schema) -> pd.DataFrame:
 
 
 def read_kept_columns(
-    session: SparkSession,
-    paths: Sequence[Path],
-    schema: Schema,
-    columns: Sequence[str],
+    session: SparkSession, paths: Sequence[Path], schema: Schema, columns: Sequence[str],
     table: pd.DataFrame,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Read columns of today's clients that are no features, as `data.kept_columns.read` does.
 
     A file that lacks one of the columns is left out: each of them is read for the whole table.

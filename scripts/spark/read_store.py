@@ -183,7 +183,6 @@ def read_store(
         if reading is None:
             reading = csv_reader.new_reading(path, form.schema)
             # Spark makes no line of nothing, or of a byte order mark alone.
-            fault = faults[number] or csv_reader.EMPTY
-            csv_reader.refuse(reading, RefusedFileError(fault))
+            csv_reader.refuse(reading, RefusedFileError(faults[number] or csv_reader.EMPTY))
         readings.append(settle(reading, before.get(path), after.get(path), path))
     return read, readings

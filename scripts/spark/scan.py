@@ -54,22 +54,17 @@ def describe_numbers(rows: DataFrame, schema: Schema, n_rows: int) -> dict[str, 
 
 def count_categories(rows: DataFrame, schema: Schema) -> dict[str, dict[str, tuple[int, int]]]:
     """Count stayers and leavers of each category of each categorical column."""
-    target, counts = column(schema.target), {}
+    n_left, counts = F.sum(column(schema.target).cast("bigint")), {}
     for name in schema.categorical:
-        left = F.sum(target.cast("bigint"))
-        found = rows.groupBy(column(name)).agg(F.count(target) - left, left).collect()
+        found = rows.groupBy(column(name)).agg(F.count("*") - n_left, n_left).collect()
         counts[name] = {text: (n_stayed, n_left) for text, n_stayed, n_left in found}
     return counts
 
 
-def number_equal_rows(rows: DataFrame) -> DataFrame:
-    """Number equal rows, to draw each row separately."""
-    equal = Window.partitionBy(*map(column, rows.columns)).orderBy(F.lit(0))
-    return rows.withColumn(PLACE, F.row_number().over(equal))
-
-
-def add_keys(rows: DataFrame, config: Config, comparison: RowChoice | None) -> DataFrame:
-    """Return features and target with HASH, KEY and IS_NEW."""
+def add_keys(
+    rows: DataFrame, config: Config, comparison: RowChoice | None, *, by_place: bool = False
+) -> DataFrame:
+    """Return features and target with HASH, KEY and IS_NEW, equal rows with keys of their own."""
     schema = config.schema
     whole = dataset.arrow_schema(schema)
     names = [*schema.features, schema.target]
@@ -91,7 +86,9 @@ def add_keys(rows: DataFrame, config: Config, comparison: RowChoice | None) -> D
             kept = {name: batch[name] for name in names}
             yield pa.table(kept | more | {IS_NEW: is_new})
 
-    return cluster.map_batches(rows, work, pa.schema([*map(whole.field, names), *kinds]))
+    equal = Window.partitionBy(*map(column, rows.columns)).orderBy(F.lit(0))
+    offered = rows.withColumn(PLACE, F.row_number().over(equal)) if by_place else rows
+    return cluster.map_batches(offered, work, pa.schema([*map(whole.field, names), *kinds]))
 
 
 def smallest_hashes(keyed: DataFrame) -> bytes:
@@ -129,8 +126,7 @@ def scan(
         ((n_rows, n_positives),) = rows.agg(F.count(target), F.sum(target.cast("bigint"))).collect()
         numeric = describe_numbers(rows, schema, n_rows)
         categories = count_categories(rows, schema)
-        offered = number_equal_rows(rows) if by_place else rows
-        keyed = add_keys(offered, config, comparison)
+        keyed = add_keys(rows, config, comparison, by_place=by_place)
         new = keyed.where(column(IS_NEW))
         n_to_compare = 0 if comparison is None else new.count()
         drawn = draw(keyed, n_rows, max_rows)

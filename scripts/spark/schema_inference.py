@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from scripts.core.config import EngineSettings, Schema
@@ -36,11 +36,6 @@ def select_common(rows: DataFrame, readings: Sequence[FileReading], common: list
     cells = F.transform(PLACES, lambda place: F.get(CELLS, place)).alias(CELLS)
     first = F.min(F.struct(column(FILE), column(ROW))).alias(ROW)
     return read.groupBy(cells).agg(first).persist()
-
-
-def cell(common: list[str], name: str) -> Column:
-    """Return the cell of a common column."""
-    return F.get(CELLS, F.lit(common.index(name)))
 
 
 def profile_columns(
@@ -81,16 +76,16 @@ def infer(engine: EngineSettings, paths: Sequence[Path], declared: Schema) -> In
         shapes = [(header, n_rows) for header, n_rows in n_usable if n_rows]
         common, rare = schema_inference.split_names(shapes, readings)
         rows = clients = select_common(read, readings, common)
+        cells = {name: F.get(CELLS, F.lit(place)) for place, name in enumerate(common)}
         if declared.date:
             # Of a client with many rows the last one shows how the columns are written.
             last = F.max_by(column(CELLS), column(ROW)).alias(CELLS)
-            clients = rows.groupBy(cell(common, declared.client_key)).agg(last)
+            clients = rows.groupBy(cells[declared.client_key]).agg(last)
         profiles, labels = profile_columns(clients, common, declared), []
         if declared.target in common:
-            labels = rows.select(cell(common, declared.target)).distinct().collect()
+            labels = rows.select(cells[declared.target]).distinct().collect()
         # What is kept after a look at the files: nothing else has been read yet.
         session.catalog.clearCache()
-    columns = schema_inference.classify_columns(profiles, declared)
-    return schema_inference.finish_inference(
-        columns, [row[0] for row in labels], declared, readings, rare
-    )
+    found = schema_inference.classify_columns(profiles, declared)
+    texts = [text for (text,) in labels]
+    return schema_inference.finish_inference(found, texts, declared, readings, rare)

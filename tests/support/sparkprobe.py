@@ -139,11 +139,12 @@ def draw_in_ways(config: Config, rows: DataFrame) -> dict[str, Any]:
     """Draw rows of a dataset, of the same rows in other parts, and of each row twice."""
     n_rows = rows.count()
 
-    def draw(offered: DataFrame, n_offered: int) -> pd.DataFrame:
-        return scan.draw(scan.add_keys(offered, config, None), n_offered, 1000)
+    def draw(offered: DataFrame, n_offered: int, *, by_place: bool = False) -> pd.DataFrame:
+        keyed = scan.add_keys(offered, config, None, by_place=by_place)
+        return scan.draw(keyed, n_offered, 1000)
 
     drawn, again = draw(rows, n_rows), draw(rows.repartition(7), n_rows)
-    twice = draw(scan.number_equal_rows(rows.union(rows)), 2 * n_rows)
+    twice = draw(rows.union(rows), 2 * n_rows, by_place=True)
     return {
         "rows": drawn.to_json(orient="values"),
         "in_other_parts": again.to_json(orient="values"),
