@@ -11,7 +11,7 @@ from scripts.core.config import CheckSettings, Config, Schema, WorklistSettings
 from scripts.data import dataset
 from scripts.data.read_report import FileReading, RejectedRow
 from scripts.model import candidate, metrics, ranking
-from scripts.production import checks
+from scripts.production import checks, value_checks
 from scripts.production.checks import Finding, OutcomeSums
 
 SCHEMA = Schema(
@@ -28,6 +28,8 @@ def make_clients(rng: np.random.Generator, n: int, intercept: float) -> pd.DataF
     log_odds = intercept + numbers @ [1.0, 0.5, 0.0] + 0.5 * (plan == "basic")
     left = rng.random(n) < 1 / (1 + np.exp(-log_odds))
     columns = dict(zip("abc", numbers.T, strict=True))
+    # Many equal numbers, and blanks.
+    columns["c"] = np.where(rng.random(n) < 0.1, np.nan, rng.poisson(0.7, n))
     keys = [f"k{number}" for number in rng.integers(0, 2**60, n)]
     return pd.DataFrame({"key": keys} | columns | {"plan": plan, "left": left.astype(int)})
 
@@ -68,6 +70,7 @@ def check_run(rng: np.random.Generator, config: Config) -> list[Finding]:
         ),
         *checks.check_outcomes(outcomes, model.n_training_rows, SETTINGS),
         *checks.check_age(float(rng.integers(30, 61)), 30, 30, SETTINGS),
+        *value_checks.check_values(dataset.feature_arrays(today, SCHEMA), model, config),
     ]
 
 
