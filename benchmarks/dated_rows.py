@@ -9,7 +9,7 @@ and a ratio. "With outcomes" are the files without labels, and the outcomes in f
 The sides run in turns, each in a process of its own, with medians of CPU time. The limit is the CPU
 time of "with dates" beside "without dates".
 
-    python -m benchmarks.dated_rows --limit-gb 0.6 --rows 4000000 --clients 800000
+    python -m benchmarks.dated_rows --limit-gb 0.6 --rows 2000000 --clients 400000
 
 runs the full process "with outcomes" under a hard limit of memory instead, as
 `benchmarks.beyond_memory` does, and compares the dataset with one made in memory.

@@ -333,6 +333,8 @@ def is_unread(path: Path) -> bool:
     """Return whether a path looks like a table in another form, or a folder of tables."""
     if path.name.startswith(".") or path.stem.casefold() in NOT_A_TABLE:
         return False
+    if not is_utf8(path.name):
+        return False
     if path.is_dir():
         return any(inner.suffix.casefold() == ".csv" for inner in path.iterdir())
     return path.suffix.casefold() in UNREAD_SUFFIXES
@@ -350,9 +352,10 @@ def describe_unread(place: Path, known: Collection[Path] = ()) -> str:
     """
     if isinstance(place, RemotePath):
         return ""
-    others = {path.resolve() for path in known if not isinstance(path, RemotePath)}
+    # A link to itself has no end, which is an error to `resolve`.
+    others = {os.path.realpath(path) for path in known if not isinstance(path, RemotePath)}
     try:
-        found = [p for p in place.iterdir() if p.resolve() not in others and is_unread(p)]
+        found = [p for p in place.iterdir() if os.path.realpath(p) not in others and is_unread(p)]
     except OSError:
         return ""
     if not found:

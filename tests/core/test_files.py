@@ -397,6 +397,10 @@ def test_tables_that_nobody_reads_are_named(tmp_path: Path) -> None:
     assert told.startswith(
         f"Not read in {tmp_path}: 2026-07/, april.xlsx, march.csv.gz and 1 more."
     )
+    (tmp_path / "loop.gz").symlink_to("loop.gz")
+    (tmp_path / os.fsdecode(b"\xff.gz")).touch()
+    assert "loop.gz" in files.describe_unread(tmp_path)
+    files.describe_unread(tmp_path).encode()
     assert files.describe_unread(tmp_path / "outcomes") == ""
 
 
