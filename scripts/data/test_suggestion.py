@@ -10,7 +10,13 @@ from scripts.core.config import normalise_label
 from scripts.core.errors import PipelineError
 from scripts.data import outcome_suggestion
 
-TEST_NAME = re.compile(r"^(test|hold.?out|valid|eval)", re.IGNORECASE)
+TEST_NAME = re.compile(
+    r"(test|hold.?out|valid(ation)?|eval(uation)?)"
+    r"[-_ ]?(data|daten|set|table|rows|clients)?s?[-_ ]?\d*",
+    re.IGNORECASE,
+)
+# Of many such folders the others are not looked at: each may have large tables.
+MAX_FOLDERS = 5
 
 
 def has_labels(folder: Path, target: str, positive: str) -> bool:
@@ -40,9 +46,8 @@ def find_folder(folder: Path, section: Mapping[str, Any]) -> Path | None:
     if "target" not in section:
         return None
     own = folder.resolve()
-    for place in sorted(own.parent.iterdir()):
-        if place == own or not place.is_dir() or not TEST_NAME.search(place.name):
-            continue
+    named = [place for place in sorted(own.parent.iterdir()) if TEST_NAME.fullmatch(place.name)]
+    for place in [place for place in named if place != own and place.is_dir()][:MAX_FOLDERS]:
         try:
             if has_labels(place, section["target"], str(section["positive"])):
                 return place

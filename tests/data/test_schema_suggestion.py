@@ -460,6 +460,8 @@ def test_an_empty_folder_is_named(tmp_path: Path) -> None:
     ("name", "labels", "is_found"),
     [
         ("holdout", ["gone", "here"], True),
+        ("validation_set_2", ["gone", "here"], True),
+        ("testing of the new website", ["gone", "here"], False),
         ("Test", ["NA", "NA"], False),
         ("other", ["gone", "here"], False),
     ],
