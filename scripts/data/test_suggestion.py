@@ -11,7 +11,7 @@ from scripts.core.errors import PipelineError
 from scripts.data import outcome_suggestion
 
 TEST_NAME = re.compile(
-    r"(test|hold.?out|valid(ation)?|eval(uation)?)"
+    r"(test|hold.?out|valid|validation|eval|evaluation)"
     r"[-_ ]?(data|daten|set|table|rows|clients)?s?[-_ ]?\d*",
     re.IGNORECASE,
 )
