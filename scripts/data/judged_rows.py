@@ -37,11 +37,11 @@ def judge_rows(
     Parameters
     ----------
     places : pandas.DataFrame of shape (n_rows, n_columns)
-        Key, day, label, OF_TEST and NUMBER of the rows, by client and day.
+        Key, day, label, OF_TEST, NUMBER, and the column of leaving, by client and day.
     known : KnownOutcomes
         The records of outcomes.
     settings : OutcomeSettings or None
-        The outcomes of the installation, None without files of them.
+        The outcomes of the installation, None without any.
     schema : Schema
         With key and date.
     """

@@ -558,7 +558,8 @@ def add_leaving(found: RowOutcomes, own: OwnLeaving, is_labelled: Flags) -> RowO
     is_added = is_left | (found.labels == UNLABELLED)
     return RowOutcomes(
         labels=np.where(is_added, own.labels, found.labels),
-        is_mature=(found.is_mature | own.is_mature) & ~own.left_before,
+        # A row after a leaving by the files teaches nothing, whatever the column says.
+        is_mature=(found.is_mature | (own.is_mature & ~found.left_before)) & ~own.left_before,
         left_before=found.left_before | own.left_before,
         left_after=found.left_after | is_left,
         is_gone=found.is_gone | own.left_before,
@@ -578,7 +579,7 @@ def label_rows(
     outcomes : KnownOutcomes
         The records of the outcome files.
     settings : OutcomeSettings or None
-        With the horizon; None without outcome files.
+        With the horizon; None without declared outcomes.
     schema : Schema
         With key, date and target.
 

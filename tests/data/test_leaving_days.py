@@ -182,3 +182,15 @@ def test_who_left_by_the_files_or_by_the_column_has_left() -> None:
     assert found.labels.tolist() == [1, U, 1, U, 0]
     assert found.is_mature.tolist() == [True, False, True, False, True]
     assert found.is_gone.tolist() == [False, True, False, True, False]
+
+
+def test_a_row_after_a_leaving_by_the_files_is_not_trained_on_as_one_who_stayed() -> None:
+    rows = [("a", f"2026-{month:02}-28", "") for month in (1, 3, 5, 7)]
+    records = pd.DataFrame({"key": ["a"], "day": [day("2026-02-10")], "left": [True]})
+    known = KnownOutcomes(records, complete_until=day("2026-12-31"))
+    settings = OutcomeSettings(horizon_days=40, input_folder_path=Path("x"), date="on")
+
+    found = outcomes.label_rows(make_table(rows, SCHEMA), known, settings, SCHEMA)
+
+    assert found.left_before.tolist() == [False, True, True, True]
+    assert found.is_mature.tolist() == [True, False, False, False]
