@@ -88,21 +88,21 @@ def describe_jumps(table: pd.DataFrame, layout: TimeLayout) -> list[str]:
     """Return sentences about extracts after which far more clients vanished than usually.
 
     A file that was cut, and keys that are written otherwise from one extract on, look like clients
-    who left.
+    who left. The usual share is that of the other extracts, so three are needed.
     """
     days = [str(day) for day in whole_days(layout)]
-    if len(days) < 2 or layout.group is None:
+    if len(days) < 3 or layout.group is None:
         return []
     rows = pd.DataFrame({"key": table[layout.key], "day": layout.group})
     rows = rows[(rows["key"] != "") & rows["day"].isin(days)].drop_duplicates()
     is_last = ~rows.sort_values("day", kind="stable").duplicated("key", keep="last")
     shares = is_last.groupby(rows["day"]).mean().reindex(days[:-1])
     numbers = {str(day): int(n) for day, n in rows["day"].value_counts().items()}
-    usual = float(shares.median())
+    others = {str(day): float(shares.drop(day).median()) for day in shares.index}
     return [
-        f"{share:.0%} of the {numbers[str(day)]} clients of the extract of {day} are in no later"
+        f"{shares[day]:.0%} of the {numbers[day]} clients of the extract of {day} are in no later"
         f" one, and usually {usual:.0%} are. If a file was cut, or keys are written otherwise in"
         " later extracts, these clients have not left: export the files again first."
-        for day, share in shares.items()
-        if share >= max(MIN_JUMP, JUMP_FACTOR * usual)
+        for day, usual in others.items()
+        if shares[day] >= max(MIN_JUMP, JUMP_FACTOR * usual)
     ]

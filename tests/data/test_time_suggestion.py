@@ -712,11 +712,13 @@ def test_a_row_of_sums_is_no_client(tmp_path: Path) -> None:
     assert any(line.startswith("The client 'Summe'") for line in suggested(tmp_path / "in").notices)
 
 
-@pytest.mark.parametrize("is_cut", [True, False])
+@pytest.mark.parametrize(("n_months", "is_cut"), [(4, True), (4, False), (3, True)])
 def test_an_extract_that_was_cut_is_no_month_in_which_many_left(
-    tmp_path: Path, *, is_cut: bool
+    tmp_path: Path, n_months: int, *, is_cut: bool
 ) -> None:
     save_months(tmp_path / "in", DATED)
+    for name in DATED[: 4 - n_months]:
+        (tmp_path / "in" / name).unlink()
     path = tmp_path / "in" / DATED[3]
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[: N // 2] if is_cut else lines))
