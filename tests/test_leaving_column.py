@@ -71,6 +71,7 @@ def test_a_status_of_leavers_keeps_them_off_the_list_and_is_an_outcome(tmp_path:
     ("leaving", "more", "message"),
     [
         ("churn_date", {"outcomes": HORIZON | {"date": "x"}}, "no input_folder_path"),
+        ("churn_date", {"outcomes": HORIZON | {"format": "%d.%m.%Y"}}, "has .'format'. of files"),
         ("churn_date", {"outcomes": None}, "needs outcomes"),
         ("id", {}, "names the columns .'id'. more than once"),
         ({"column": "c", "format": "%Y"}, {}, "no format of dates"),

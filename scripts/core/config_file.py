@@ -279,11 +279,11 @@ def check_folders(config: Config, place: str) -> None:
     """Refuse equal folders for input tables and for output."""
     read_folders = {key: getattr(config, key) for key in READ_KEYS}
     if config.outcomes is not None and config.outcomes.input_folder_path is not None:
-        read_folders["outcomes.input_folder_path"] = config.outcomes.input_folder_path
+        read_folders[OUTCOMES_KEY] = config.outcomes.input_folder_path
         if config.outcomes.input_folder_path in (config.input_folder_path, config.test_data_path):
             raise ConfigError(
-                f"{place}: outcomes.input_folder_path is a folder of client tables; files of"
-                " outcomes need a folder of their own."
+                f"{place}: {OUTCOMES_KEY} is a folder of client tables; files of outcomes need a"
+                " folder of their own."
             )
     for key in ("output_folder_path", "output_model_path", "prod_deployment_path"):
         for read, folder in read_folders.items():

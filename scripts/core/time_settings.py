@@ -110,12 +110,16 @@ def check_source(outcomes: OutcomeSettings, schema: Schema, place: str) -> None:
         raise ConfigError(
             f"{place}, outcomes, needs date: the column of the files with the day of leaving."
         )
-    of_files = {"date": has_date, "key": outcomes.key, "label": outcomes.label}
+    of_files = {
+        "date": has_date, "key": outcomes.key, "label": outcomes.label,
+        "format": outcomes.format != ISO_FORMAT,
+    }  # fmt: skip
     lost = [key for key, declared in of_files.items() if declared and not has_folder]
     if lost:
         raise ConfigError(
             f"{place}, outcomes, has {lost} of files, and no input_folder_path with the files. If"
-            " the client tables have the day of leaving, name the column in schema.leaving."
+            " the client tables have the day of leaving, schema.leaving has the column and its"
+            " format."
         )
     if not has_folder and schema.leaving_column is None:
         raise ConfigError(
