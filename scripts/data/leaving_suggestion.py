@@ -24,8 +24,6 @@ from scripts.data.time_suggestion import TimeLayout, day_texts, is_known_day
 # Of clients with a day of leaving most have it in the past, and hardly one loses it again.
 MIN_PAST_FRACTION, MAX_BACK_FRACTION = 0.9, 0.1
 MIN_LEFT = 5
-# A month or a quarter may have a day or two more than the usual horizon.
-MORE_DAYS, MAX_LATE_FRACTION = 2, 0.05
 KEY, DAY, TARGET, COLUMN = "key", "day", "target", "leaving"
 
 
@@ -80,19 +78,18 @@ def describe_column(leaving: LeavingColumn) -> Schema:
     return Schema(target=TARGET, ids=(KEY,), numeric=(), date=DAY, leaving=column)
 
 
-def count_gaps(rows: pd.DataFrame, schema: Schema, horizon_days: int) -> Floats:
+def count_gaps(rows: pd.DataFrame, schema: Schema, horizon_days: int) -> "pd.Series[float]":
     """Return the days from the last row before a leaving to the leaving, for each leaver."""
     days, is_first = rows[DAY].to_numpy(np.float64), dated_rows.is_first(rows)
     left_on = leaving_days.settle(
         leaving_days.find_days(rows, schema, horizon_days), days, is_first
     )
     ahead = pd.Series(left_on - days)[left_on > days]
-    gaps = ahead.groupby(rows[dated_rows.NUMBER].to_numpy()[ahead.index]).min()
-    return gaps.to_numpy(np.float64)
+    return ahead.groupby(rows[dated_rows.NUMBER].to_numpy()[ahead.index]).min()
 
 
 def choose_horizon(rows: pd.DataFrame, schema: Schema, layout: TimeLayout) -> int:
-    """Return the usual horizon, or a day or two more if many leave on the last day of a period.
+    """Return the usual horizon, or that of a long period if many leave on its last day.
 
     Who leaves on the day of the next extract, 31 days after the row, would be no leaver of any row.
     """
@@ -100,10 +97,7 @@ def choose_horizon(rows: pd.DataFrame, schema: Schema, layout: TimeLayout) -> in
     if schema.status_columns:
         # Its day is within the horizon by definition.
         return usual
-    gaps = count_gaps(rows, schema, usual + MORE_DAYS)
-    near = gaps[gaps <= usual + MORE_DAYS]
-    is_late = near > usual
-    return int(near.max()) if len(near) and is_late.mean() > MAX_LATE_FRACTION else usual
+    return outcome_suggestion.fit_horizon(usual, count_gaps(rows, schema, usual))
 
 
 def judge(table: pd.DataFrame, layout: TimeLayout, leaving: LeavingColumn) -> FoundLeaving:

@@ -254,17 +254,23 @@ def describe_records(
     return FoundOutcomes(section, rows.labels, rows.left, folder, paths, doubt)
 
 
+def list_folders(place: Path, folder: Path) -> list[Path]:
+    """List the shown folders in a place without a folder itself, none of an unreadable place."""
+    try:
+        return [
+            path
+            for path in place.iterdir()
+            if path.is_dir() and not path.name.startswith(".") and not path.samefile(folder)
+        ]
+    except OSError:
+        # A folder may be readable within one that is not.
+        return []
+
+
 def nearby_folders(folder: Path) -> list[Path]:
     """List the folders in and beside a folder, first the folders named after outcomes."""
-    try:
-        places = [*folder.iterdir(), *folder.resolve().parent.iterdir()]
-    except OSError:
-        return []
-    found = [
-        place
-        for place in places
-        if place.is_dir() and place.resolve() != folder.resolve() and not place.name.startswith(".")
-    ]
+    beside = list_folders(folder.resolve().parent, folder)
+    found = [*list_folders(folder, folder), *beside]
     names = ("outcome", "label", "result")
 
     def is_named(place: Path) -> bool:
@@ -306,6 +312,7 @@ def find_outcomes(
         try:
             tables = read_tables(files.list_tables(place))
         except (PipelineError, OSError):
+            # A folder that cannot be read has no outcomes to propose.
             continue
         if tables and (found := describe_records(tables, layout, known, table)):
             return found

@@ -45,12 +45,13 @@ def find_folder(folder: Path, section: Mapping[str, Any]) -> Path | None:
     """
     if "target" not in section:
         return None
-    own = folder.resolve()
-    named = [place for place in sorted(own.parent.iterdir()) if TEST_NAME.fullmatch(place.name)]
-    for place in [place for place in named if place != own and place.is_dir()][:MAX_FOLDERS]:
+    beside = outcome_suggestion.list_folders(folder.resolve().parent, folder)
+    named = sorted(place for place in beside if TEST_NAME.fullmatch(place.name))
+    for place in named[:MAX_FOLDERS]:
         try:
             if has_labels(place, section["target"], str(section["positive"])):
                 return place
         except (PipelineError, OSError):
+            # A folder that cannot be read is no proposal.
             continue
     return None

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from benchmarks import churn_tables
 from scripts import config
 from scripts.core.errors import DatasetError
-from scripts.data import schema_suggestion, table_split
+from scripts.data import outcome_suggestion, schema_suggestion, table_split
 from scripts.data.schema_suggestion import Suggestion
 
 ROOT = Path(__file__).parents[2]
@@ -504,3 +504,12 @@ def test_a_name_of_two_columns_is_said_as_in_a_run(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetError, match=r"header names \['n'\] more than once"):
         schema_suggestion.suggest([path])
+
+
+def test_a_folder_beside_which_nothing_can_be_read_has_no_folders_nearby(tmp_path: Path) -> None:
+    (tmp_path / "test").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "train").mkdir()
+
+    assert outcome_suggestion.list_folders(tmp_path, tmp_path / "train") == [tmp_path / "test"]
+    assert outcome_suggestion.list_folders(tmp_path / "nowhere", tmp_path / "train") == []
