@@ -203,6 +203,17 @@ def report_immature(read: ReadRows, folder: Path, stamp: str) -> None:
         log.info("Further %d clients of the newest extract have left.", read.n_gone)
 
 
+def write_dataset(intake: Intake, schema: Schema, folder: Path, stamp: str) -> tuple[Path, int]:
+    """Write the dataset, its schema and the list of its files, and return path and row count."""
+    path, n_rows = intake.write(folder, stamp)
+    written = client_dates.dataset_schema(schema)
+    files.write_whole(Kind.SCHEMA.path(folder, stamp), dataset.encode_schema(written))
+    used = [str(reading.path) for reading in intake.readings if not reading.refused]
+    files.write_whole(Kind.INGESTED.path(folder, stamp), "".join(f"{name}\n" for name in used))
+    log.info("Wrote %d rows from %d files to %s.", n_rows, len(used), path)
+    return path, n_rows
+
+
 def main(
     config: Config, *, paths: Sequence[Path] | None = None, context: RunContext | None = None
 ) -> Ingestion:
@@ -230,12 +241,7 @@ def main(
     check_labels(intake.n_labelled, readings)
     others = intake.outcome_readings if isinstance(intake, DatedIntake) else ()
     write_rejected(readings, others, folder, stamp)
-    dataset_path, n_rows = intake.write(folder, stamp)
-    written = client_dates.dataset_schema(schema)
-    files.write_whole(Kind.SCHEMA.path(folder, stamp), dataset.encode_schema(written))
-    used = [str(reading.path) for reading in readings if not reading.refused]
-    files.write_whole(Kind.INGESTED.path(folder, stamp), "".join(f"{name}\n" for name in used))
-    log.info("Wrote %d rows from %d files to %s.", n_rows, len(used), dataset_path)
+    dataset_path, n_rows = write_dataset(intake, schema, folder, stamp)
     if isinstance(intake, DatedIntake):
         log_dated(intake)
     else:

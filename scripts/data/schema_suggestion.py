@@ -65,6 +65,16 @@ def describe_second_header(described: list[str]) -> list[str]:
     ]
 
 
+def describe_numbers(numbers: Schema) -> tuple[dict[str, Any], list[str]]:
+    """Return the keys of the marks in numbers, and sentences about the marks and the currencies."""
+    marks, notices = number_suggestion.describe_marks(numbers.marks(""))
+    notices += [
+        f"Amounts of {name!r} are in {sign}, with or without the sign."
+        for name, sign in (numbers.currency or {}).items()
+    ]
+    return marks, notices
+
+
 def describe_layout(layout: TimeLayout, table: pd.DataFrame, n_files: int) -> list[str]:
     """Return sentences about the key, the day and the dates of the rows."""
     notices = []
@@ -159,15 +169,13 @@ def describe_no_key(table: pd.DataFrame, layout: TimeLayout) -> str:
     )
 
 
-def choose_target(
-    table: pd.DataFrame, layout: TimeLayout, target: str | None, found: FoundOutcomes | None
-) -> str:
-    """Return the column of the label, "" if files of outcomes have the label.
+def choose_target(table: pd.DataFrame, layout: TimeLayout, target: str | None) -> str:
+    """Return the column of the label, "" if the outcomes of dated rows are elsewhere.
 
     Raises
     ------
     DatasetError
-        If there is neither.
+        If no column may be a label, and the rows have no days.
     """
     if target is not None:
         if target not in table.columns:
@@ -438,16 +446,12 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
     """
     folder = read_layout(paths)
     reading, layout, numbers, table = folder.reading, folder.layout, folder.numbers, folder.table
-    marks, about_marks = number_suggestion.describe_marks(numbers.marks(""))
-    about_marks += [
-        f"Amounts of {name!r} are in {sign}, with or without the sign."
-        for name, sign in (numbers.currency or {}).items()
-    ]
+    marks, about_marks = describe_numbers(numbers)
     found = outcome_suggestion.find_outcomes(paths[0].parent, reading.others, layout, table)
     doubts = [found.doubt] if found and found.doubt else []
     found = None if doubts else found
     is_named = target is not None
-    target = choose_target(table, layout, target, found)
+    target = choose_target(table, layout, target)
     labels, about_target = describe_labels(table, target, found)
     if target and not is_named:
         about_target += target_suggestion.describe_doubt(table, target)

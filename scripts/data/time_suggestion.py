@@ -70,9 +70,9 @@ MAX_SHOWN_FILES = 3
 class TimeLayout(Struct, frozen=True):
     """The columns about clients and time.
 
-    `date` is a column, or FILE_NAME, or "" without days; `day` has the day of each row as text.
-    `leaving` has the formats of dates that only those who left have. `recurs` is True if
-    clients have rows in several files or of several days.
+    `date` is a column, or FILE_NAME, or "" without days. `group` has the day of each row as text,
+    or without days the number of the row's file. `leaving` has the formats of dates that only those
+    who left have. `recurs` is True if clients have rows in several files or of several days.
     """
 
     key: str = ""
@@ -279,6 +279,17 @@ def is_leaving_date(
     return has_days and bool((known <= own).mean() >= MIN_UNIQUE_FRACTION)
 
 
+def find_leaving_dates(
+    table: pd.DataFrame, formats: Mapping[str, str], group: pd.Series, *, has_days: bool
+) -> dict[str, str]:
+    """Return the date columns that are filled for leavers only, with their formats."""
+    return {
+        name: form
+        for name, form in formats.items()
+        if is_leaving_date(table, name, form, group, has_days=has_days)
+    }
+
+
 def does_recur(table: pd.DataFrame, key: str, group: pd.Series) -> bool:
     """Return whether clients have rows of several days, or in several files."""
     return bool(key) and recurring_fraction(table[key], group) >= MIN_RECURRING_FRACTION
@@ -370,17 +381,14 @@ def find_layout(
     recurs = does_recur(table, key, group)
     has_days = bool(own or (by_name and (recurs or len(files) == 1)))
     notices += describe_repeats(files, table, key, parts[own]) if has_days else []
-    leaving = {
-        name: form
-        for name, form in formats.items()
-        if name != own and is_leaving_date(table, name, form, group, has_days=has_days)
-    }
-    others = {n: form for n, form in formats.items() if n not in (own, *leaving)}
+    others = {name: form for name, form in formats.items() if name != own}
+    leaving = find_leaving_dates(table, others, group, has_days=has_days)
+    dates_before = {name: form for name, form in others.items() if name not in leaving}
     return TimeLayout(
         key=key,
         date=(own or FILE_NAME) if key and has_days else "",
         date_format=formats[own] if own else by_name or ISO_FORMAT,
-        dates=others if key and has_days else {},
+        dates=dates_before if key and has_days else {},
         leaving=leaving,
         kinds=find_kinds(table.drop_duplicates(key, keep="last"), marks) if recurs else kinds,
         group=group,

@@ -22,7 +22,13 @@ from scripts.data import (
 from scripts.data.dated_rows import OF_TEST
 from scripts.data.outcomes import KnownOutcomes, RecordFit, RowOutcomes
 from scripts.engine import dated_ingest, mature_rows
-from scripts.engine.dated_ingest import CleanMore, DatedIntake, EncodedRows, LabelledRows
+from scripts.engine.dated_ingest import (
+    ChosenRows,
+    CleanMore,
+    DatedIntake,
+    EncodedRows,
+    LabelledRows,
+)
 from scripts.engine.mature_rows import MatureInput
 
 log = logging.getLogger(__name__)
@@ -190,28 +196,8 @@ def ingest_files(
     overlap = [] if by_time else dated_ingest.describe_overlap(
         read.days, parts, rows.count_shared(parts.is_training, parts.is_test)
     )  # fmt: skip
-    n_returned = dated_ingest.count_returned(read.outcomes, clients, schema)
-    respelt = dated_ingest.find_respelt(read, rows.find_moves(read.find_whole_days()))
-    return DatedIntake(
-        n_labelled=read.n_labelled,
-        dropped=dropped,
-        write_dataset=EncodedRows(content, n_rows).write,
-        test_parts=test_parts,
-        clients=clients,
-        n_returned=n_returned,
-        n_gone=n_gone,
-        respelt=respelt,
-        readings=read.readings,
-        account=dated_ingest.count_rows(read, parts),
-        history=rows,
-        periods=dated_ingest.find_periods(read.days, parts),
-        notices=[
-            *dated_ingest.describe_outcomes(read, schema, n_returned, n_gone),
-            *dated_ingest.describe_respelt(respelt, schema),
-            *dated_ingest.describe_split(parts),
-            *overlap,
-            *describe_share(share),
-        ],
-        test_readings=read.test_readings,
-        outcome_readings=read.outcomes.readings,
-    )
+    return dated_ingest.make_intake(
+        read, parts, schema, ChosenRows(dropped, EncodedRows(content, n_rows).write, test_parts),
+        clients=clients, n_gone=n_gone, history=rows,
+        moves=rows.find_moves(read.find_whole_days()), notices=[*overlap, *describe_share(share)],
+    )  # fmt: skip

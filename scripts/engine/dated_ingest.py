@@ -84,7 +84,7 @@ class LabelledRows(Struct, frozen=True, kw_only=True):
 class DatedInput(LabelledRows, frozen=True, kw_only=True):
     """The rows of dated files with their derived columns and outcomes.
 
-    `places` are key, day, label, OF_TEST and NUMBER of each row.
+    `places` are key, day, label, OF_TEST and NUMBER of each row, and the column of leaving.
     """
 
     rows: DatedTable
@@ -695,6 +695,70 @@ def encode_clean(
     return EncodedRows(encode_rows(cleaned, is_large=read.is_large), len(cleaned)), dropped
 
 
+class ChosenRows(Struct, frozen=True):
+    """The rows for training and test, to be written, and the rows that cleaning left out.
+
+    `write_dataset` and `test_parts` are those of `DatedIntake`.
+    """
+
+    dropped: Dropped
+    write_dataset: Callable[[Path, str], tuple[Path, int]]
+    test_parts: Iterable[bytes]
+
+
+def make_intake(
+    read: LabelledRows, parts: TimeSplit, schema: Schema, chosen: ChosenRows, *,
+    clients: pd.DataFrame, n_gone: int, history: History, moves: pd.DataFrame,
+    notices: Sequence[str],
+) -> DatedIntake:  # fmt: skip
+    """Return the result of an ingestion of dated files, with its sentences for the log.
+
+    Parameters
+    ----------
+    read : LabelledRows
+        The rows with their outcomes, or groups of equal rows.
+    parts : TimeSplit
+        Which of them are training, and which are the test.
+    schema : Schema
+        The schema by which files are read.
+    chosen : ChosenRows
+        The rows of both.
+    clients : pandas.DataFrame of shape (n_clients, n_columns)
+        Today's clients.
+    n_gone : int
+        The number of clients in the newest extract who have left.
+    history : History
+        The outcomes of all rows.
+    moves : pandas.DataFrame of shape (n_moves, 3)
+        As from `key_spellings.find_moves`.
+    notices : sequence of str
+        Further sentences, after those about outcomes, keys and the split.
+    """
+    n_returned, respelt = count_returned(read.outcomes, clients, schema), find_respelt(read, moves)
+    return DatedIntake(
+        n_labelled=read.n_labelled,
+        dropped=chosen.dropped,
+        write_dataset=chosen.write_dataset,
+        test_parts=chosen.test_parts,
+        clients=clients,
+        n_returned=n_returned,
+        n_gone=n_gone,
+        respelt=respelt,
+        readings=read.readings,
+        account=count_rows(read, parts),
+        history=history,
+        periods=find_periods(read.days, parts),
+        notices=[
+            *describe_outcomes(read, schema, n_returned, n_gone),
+            *describe_respelt(respelt, schema),
+            *describe_split(parts),
+            *notices,
+        ],
+        test_readings=read.test_readings,
+        outcome_readings=read.outcomes.readings,
+    )
+
+
 def ingest_files(
     paths: Sequence[Path], schema: Schema, config: Config, clean_more: CleanMore | None = None,
     today: int | None = None,
@@ -738,28 +802,9 @@ def ingest_files(
     overlap = [] if config.tests_latest_rows else describe_overlap(
         read.days, parts, count_shared(read, parts, schema)
     )  # fmt: skip
-    n_returned = count_returned(read.outcomes, clients, schema)
     keys, whole = read.places[schema.client_key], read.find_whole_days()
-    respelt = find_respelt(read, key_spellings.find_moves(keys, read.days, whole))
-    return DatedIntake(
-        n_labelled=read.n_labelled,
-        dropped=dropped,
-        write_dataset=training.write,
-        test_parts=test.parts,
-        clients=clients,
-        n_returned=n_returned,
-        n_gone=n_gone,
-        respelt=respelt,
-        readings=read.readings,
-        account=count_rows(read, parts),
-        history=history,
-        periods=find_periods(read.days, parts),
-        notices=[
-            *describe_outcomes(read, schema, n_returned, n_gone),
-            *describe_respelt(respelt, schema),
-            *describe_split(parts),
-            *overlap,
-        ],
-        test_readings=read.test_readings,
-        outcome_readings=read.outcomes.readings,
-    )
+    return make_intake(
+        read, parts, schema, ChosenRows(dropped, training.write, test.parts),
+        clients=clients, n_gone=n_gone, history=history,
+        moves=key_spellings.find_moves(keys, read.days, whole), notices=overlap,
+    )  # fmt: skip

@@ -25,7 +25,7 @@ from scripts.data.dated_rows import OF_TEST
 from scripts.data.outcomes import KnownOutcomes, RowOutcomes
 from scripts.data.polars_ranges import RowForm
 from scripts.engine import dated_ingest, mature_rows, store_folder
-from scripts.engine.dated_ingest import DatedIntake, LabelledRows
+from scripts.engine.dated_ingest import ChosenRows, DatedIntake, LabelledRows
 from scripts.engine.mature_rows import MatureInput
 from scripts.engine.spark_ingest import SparkIntake
 from scripts.engine.store_folder import StoreFolder
@@ -208,29 +208,8 @@ def ingest_files(
         )
         tested = collect(cleaned, schema)
         moves = dated.find_moves(read.rows, read.find_whole_days(), schema)
-    respelt = dated_ingest.find_respelt(read, moves)
-    n_returned = dated_ingest.count_returned(read.outcomes, clients, schema)
-    return DatedIntake(
-        n_labelled=read.n_labelled,
-        dropped=intake.dropped,
-        write_dataset=intake.write,
-        test_parts=polars_dataset.encode_rows(
-            polars_reader.unite([polars_dataset.from_pandas(tested)])
-        ),
-        clients=clients,
-        n_returned=n_returned,
-        n_gone=n_gone,
-        respelt=respelt,
-        readings=read.readings,
-        account=dated_ingest.count_rows(read, parts),
-        history=history,
-        periods=dated_ingest.find_periods(read.days, parts),
-        notices=[
-            *dated_ingest.describe_outcomes(read, schema, n_returned, n_gone),
-            *dated_ingest.describe_respelt(respelt, schema),
-            *dated_ingest.describe_split(parts),
-            *overlap,
-        ],
-        test_readings=read.test_readings,
-        outcome_readings=read.outcomes.readings,
-    )
+    encoded = polars_dataset.encode_rows(polars_reader.unite([polars_dataset.from_pandas(tested)]))
+    return dated_ingest.make_intake(
+        read, parts, schema, ChosenRows(intake.dropped, intake.write, encoded),
+        clients=clients, n_gone=n_gone, history=history, moves=moves, notices=overlap,
+    )  # fmt: skip

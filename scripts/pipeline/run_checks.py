@@ -43,7 +43,7 @@ from scripts.records.runs import Row
 from scripts.scoring import Scoring
 from scripts.training import Training
 
-# So many test rows show whether a column alone separates.
+# So many rows show whether a column alone separates, and whether its values are as before.
 MAX_ROWS = 50_000
 # Smaller datasets are read without the import of Polars.
 SMALL_BYTES = 2**20
@@ -236,13 +236,18 @@ def check_clients(
     return checks.check_shared(table[ids[0]], n_shared, config.checks)
 
 
+def thin_out(table: pd.DataFrame) -> pd.DataFrame:
+    """Return at most MAX_ROWS rows of a table, evenly."""
+    return table.iloc[:: max(1, math.ceil(len(table) / MAX_ROWS))]
+
+
 def check_candidate(
     run: Run, context: RunContext, ingested: Ingestion, trained: Training, scored: Scoring
 ) -> list[Finding]:
     """Check the candidate and its test data."""
     config, model = run.config, trained.model
     table, _ = context.test_data.read(model.schema)
-    sample = table.iloc[:: 1 + len(table) // MAX_ROWS]
+    sample = thin_out(table)
     y = dataset.target(sample, model.schema)
     columns = dataset.feature_arrays(sample, model.schema)
     facts = model.dataset
@@ -386,13 +391,12 @@ def check_list(run: Run, context: RunContext, scored: ScoredList) -> list[Findin
 def check_values(table: pd.DataFrame, context: RunContext) -> list[Finding]:
     """Check the values of today's clients beside the training rows of the model that scored them.
 
-    Of more than MAX_ROWS clients some are taken, evenly.
+    Of very many clients some are taken, evenly.
     """
     current = context.current_release()
     if current is None or not set(current.model.schema.features) <= set(table.columns):
         return []
-    some = table.iloc[:: max(1, math.ceil(len(table) / MAX_ROWS))]
-    columns = dataset.feature_arrays(some, current.model.schema)
+    columns = dataset.feature_arrays(thin_out(table), current.model.schema)
     return value_checks.check_values(columns, current.model, context.config)
 
 
