@@ -129,6 +129,7 @@ class Progress(Struct):
     def erase(self) -> None:
         """Remove the bar from the terminal."""
         if self.bar is not None:
+            # A closed terminal has no bar to remove.
             with contextlib.suppress(OSError):
                 self.bar.close()
 

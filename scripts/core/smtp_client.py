@@ -162,6 +162,7 @@ def send(settings: SmtpSettings, password: str, message: bytes, handover: Handov
             refused = name_receivers(server, settings.sender, settings.receivers)
             hand_over_content(server, message, handover.begins)
             handover.is_accepted()
+            # The message is accepted, so a poor farewell is no failure.
             with suppress(smtplib.SMTPException, OSError):
                 server.quit()
             return refused

@@ -43,6 +43,7 @@ class FoundLines(Struct, frozen=True):
 def find_columns(line: str, ids: Sequence[str]) -> tuple[str, list[int]] | None:
     """Return the separator of a header and the places of some columns, or None."""
     for separator in SEPARATORS:
+        # A header that cannot be split has another separator.
         with suppress(BadCellError):
             header = [name.strip() for name in csv_reader.split_record(line, separator)]
             if all(name in header for name in ids):

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,7 @@ def convert(table: pd.DataFrame, names: Collection[str], schema: Schema) -> dict
             date_format = schema.date_formats[str(name)]
             texts = [as_iso(text, date_format) for text in texts]
         elif name not in names:
-            numbers = find_numbers(texts, lambda text, m=marks: parse_number(text, None, m))  # type: ignore[misc]
+            numbers = find_numbers(texts, partial(parse_number, minimum=None, marks=marks))
         shown = np.array([shorten(text) for text in texts], object) if numbers is None else numbers
         converted[str(name)] = shown
     return converted

@@ -88,6 +88,7 @@ def label_classes(spellings: pl.Series, layout: ColumnLayout) -> dict[str, int]:
         # A line of tabs alone is an empty line: the rules tell it from a client without a label.
         if layout.separator == "\t" and not spelling.strip():
             continue
+        # A text without a proof is left to the rules of rows.
         with contextlib.suppress(BadCellError):
             classes[spelling] = parse(spelling)
     return classes
@@ -175,6 +176,7 @@ def judge_days(texts: pl.Series, date_format: str) -> tuple[pl.Series, pl.Series
         return pl.select(pl.when(is_date).then(numbers)).to_series(), is_date
     known: list[float | None] = []
     for text in texts.to_list():
+        # A text that is no date stays without a day.
         known.append(None)
         with contextlib.suppress(ValueError):
             known[-1] = day_of(text, date_format)

@@ -45,6 +45,7 @@ def list_features(config: Config) -> set[tuple[str, ...]]:
     """Return the features of each release, in the order of the logged predictions."""
     found = set()
     for folder in artifacts.list_releases(config.prod_deployment_path):
+        # A damaged release is named once it is to be rewritten.
         with suppress(ModelError):
             found.add(logistic_model.load_model(folder / release.MODEL).schema.features)
     return found
@@ -207,6 +208,7 @@ class ClientModels(Struct, frozen=True):
             folders = artifacts.list_releases(prod_folder, name)
             paths += [folder / release.MODEL for folder in folders]
         for path in paths:
+            # A damaged model is named once it is to be rewritten.
             with suppress(ModelError):
                 yield logistic_model.load_model(path)
 
@@ -253,6 +255,7 @@ class ClientModels(Struct, frozen=True):
         config = self.config
         releases = artifacts.list_releases(config.prod_deployment_path)
         places = [Kind.MODEL.path(config.output_model_path, stamp)]
+        # A damaged release is not looked into further: the model may lie in its own folder.
         with suppress(ReleaseError):
             places += [
                 folder / release.MODEL

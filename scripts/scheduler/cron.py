@@ -207,6 +207,7 @@ def change_table(edit: Callable[[bytes], bytes], folder: Path, now: datetime) ->
 def is_daemon_seen() -> bool:
     """Return whether a cron daemon is among the visible processes."""
     for path in Path("/proc").glob("[0-9]*/comm"):
+        # The process may have ended, or hides its name.
         with contextlib.suppress(OSError):
             if path.read_text(errors="replace").strip() in DAEMONS:
                 return True

@@ -49,7 +49,7 @@ class Source(Struct, frozen=True):
     def open_whole(self, blocks: Iterator[bytes]) -> BinaryIO:
         """Open the content made of all lines, that of a large file in a file of the worker."""
         if self.head:
-            # Closed by the reader.
+            # The reader closes the file, so that no `with` may do so here.
             handle = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115
             handle.write(codecs.BOM_UTF8 if self.head.startswith(codecs.BOM_UTF8) else b"")
             handle.writelines(blocks)
