@@ -1,6 +1,7 @@
 """The history of a client and the outcomes of the predictions, from the records."""
 
 import difflib
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -34,6 +35,8 @@ SMALLEST_EFFECT = 1e-12
 MAX_SIMILAR = 5
 # A misspelled name is compared with so many clients within a second.
 MAX_COMPARED = 20_000
+
+log = logging.getLogger(__name__)
 
 
 class BaselineTerm(Struct, frozen=True):
@@ -282,22 +285,27 @@ def count_all(connection: Connection, n_listed: int) -> OutcomeCounts:
     )
 
 
+def read_counts(connection: Connection, n_listed: int) -> OutcomeCounts | None:
+    """Return the counts that the last run has recorded, None if damaged or no longer true."""
+    content = outcome_records.find_counts(connection, n_listed)
+    try:
+        return None if content is None else msgspec.json.decode(content, type=OutcomeCounts)
+    except msgspec.DecodeError as error:
+        log.warning("The recorded counts of outcomes are damaged, so all are counted: %s", error)
+        return None
+
+
 def count_outcomes(connection: Connection, n_listed: int) -> OutcomeCounts:
     """Return the counts of `count_all`, of many outcomes those that the last run has recorded."""
-    if outcome_records.has_many(connection):
-        content = outcome_records.find_counts(connection, n_listed)
-        if content is not None:
-            return msgspec.json.decode(content, type=OutcomeCounts)
-    return count_all(connection, n_listed)
+    known = read_counts(connection, n_listed) if outcome_records.has_many(connection) else None
+    return count_all(connection, n_listed) if known is None else known
 
 
 def record_counts(engine: Engine, settings: WorklistSettings) -> None:
     """Record the counts over many outcomes, which pages would count for seconds."""
     n_listed = worklist.list_length(settings)
     with database.reading(engine) as connection:
-        if not outcome_records.has_many(connection):
-            return
-        if outcome_records.find_counts(connection, n_listed) is not None:
+        if not outcome_records.has_many(connection) or read_counts(connection, n_listed):
             return
         state = outcome_records.describe_state(connection)
         content = msgspec.json.encode(count_all(connection, n_listed))

@@ -1,5 +1,6 @@
 """Scorings in the records and their models: begun, written in parts, whole at once, forgotten."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -38,6 +39,8 @@ LIST_KINDS = (
 # Outcomes removed at a time.
 BATCH_OUTCOMES = 10_000
 
+log = logging.getLogger(__name__)
+
 
 class JoinedDate(Struct, frozen=True):
     """The rows joined to the scorings of a date.
@@ -62,10 +65,14 @@ class JoinedOutcomes(Struct, frozen=True):
 
 
 def read_joined(connection: Connection) -> JoinedOutcomes:
-    """Read what the last join of dated outcomes has recorded."""
+    """Read what the last join of dated outcomes has recorded, nothing of a damaged record."""
     query = sa.select(scorings.c.joined).where(scorings.c.joined.is_not(None))
     found = connection.execute(query.order_by(scorings.c.id.desc()).limit(1)).scalar()
-    return msgspec.json.decode(found or b"{}", type=JoinedOutcomes)
+    try:
+        return msgspec.json.decode(found or b"{}", type=JoinedOutcomes)
+    except msgspec.DecodeError as error:
+        log.warning("The record of joined outcomes is damaged, so all are compared: %s", error)
+        return JoinedOutcomes()
 
 
 def record_joined(engine: Engine, scoring_id: int | None, joined: JoinedOutcomes) -> None:

@@ -16,8 +16,8 @@ from scripts.core.config import Config, WorklistSettings
 from scripts.core.errors import RecordsError
 from scripts.data import client_dates
 from scripts.data.dated_rows import CLIENT, DAY, LABEL, TableHistory
-from scripts.records import client_blocks, database, outcome_records, runs
-from scripts.records.tables import client_outcomes, scorings
+from scripts.records import client_blocks, database, outcome_records, runs, scoring_records
+from scripts.records.tables import client_outcomes, outcome_counts, scorings
 from tests.support.clientele import CLIENTS, FIRST, put_clients, score, serve
 
 LISTED = "2025-01-31"
@@ -127,6 +127,33 @@ def test_a_join_that_was_killed_is_completed_by_the_next_run(
 
     assert join(engine, history).n_joined == 2
     assert len(read_outcomes(engine)) == 3
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff"])
+def test_a_damaged_record_of_the_join_or_of_the_counts_is_made_anew(
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    content: bytes,
+) -> None:
+    history, settings = make_history(("x", LISTED, 1), ("y", LISTED, 0)), WorklistSettings()
+    monkeypatch.setattr(outcome_records, "MANY_OUTCOMES", 1)
+    join(engine, history)
+    client_history.record_counts(engine, settings)
+    with database.writing(engine) as connection:
+        connection.execute(scorings.update().values(joined=content))
+        connection.execute(outcome_counts.update().values(content=content))
+
+    with database.reading(engine) as connection:
+        shown = client_history.outcomes_page(connection, settings)
+    found = join(engine, history)
+    client_history.record_counts(engine, settings)
+
+    assert (shown.n_outcomes, found.n_joined, found.n_corrected) == (2, 0, 0)
+    assert caplog.text.count("damaged") == 3
+    with database.reading(engine) as connection:
+        assert client_history.read_counts(connection, worklist.list_length(settings)) is not None
+        assert LISTED in scoring_records.read_joined(connection).dates
 
 
 def test_another_history_has_another_digest() -> None:
