@@ -73,6 +73,11 @@ def test_a_status_of_leavers_keeps_them_off_the_list_and_is_an_outcome(tmp_path:
         ("churn_date", {"outcomes": HORIZON | {"date": "x"}}, "no input_folder_path"),
         ("churn_date", {"outcomes": HORIZON | {"format": "%d.%m.%Y"}}, "has .'format'. of files"),
         ("churn_date", {"outcomes": None}, "needs outcomes"),
+        (
+            {"column": "status", "labels": ["x"]},
+            {"worklist": {"value": "status", "costs": {"contact": 5, "offer": 40}}},
+            "worklist.value, names 'status'; expected a numeric column",
+        ),
         ("id", {}, "names the columns .'id'. more than once"),
         ({"column": "c", "format": "%Y"}, {}, "no format of dates"),
         ({"column": "c", "labels": [" "]}, {}, "a blank status"),

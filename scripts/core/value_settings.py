@@ -10,7 +10,8 @@ def check_column(config: Config, column: str, place: str) -> None:
     """Refuse a column of values without numbers, unless the schema ignores the column."""
     schema = config.schema
     is_inferred = "numeric" in schema.inferred
-    others = {*schema.ids, *schema.categorical, *schema.date_cells, schema.target}
+    others = {*schema.ids, *schema.categorical, *schema.date_cells, *schema.status_columns}
+    others.add(schema.target)
     known = {*schema.numeric, *schema.ignore, *(schema.ratios or ())}
     if not column or column in others or not (is_inferred or column in known):
         raise ConfigError(

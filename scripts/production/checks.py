@@ -32,8 +32,8 @@ MIN_MISSED, MIN_EXPECTED = 10, 5
 # A client with a label in the newest row has an outcome, and is nobody to predict.
 EMPTY_LIST = (
     "Clients whose newest row has a label are not on the list. Leave the label blank while the"
-    " outcome is not known, or, where it says how a client is on the day of the row, list its"
-    " column in schema.ignore and bring files of those who left."
+    " outcome is not known, or, where it says how a client is on the day of the row, declare its"
+    " column as schema.leaving in place of the target."
 )
 DEFAULTS = CheckSettings()
 FEW_FIELDS = re.compile(r"expected (\d+) fields, found (\d+)")

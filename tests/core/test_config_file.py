@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -441,7 +442,10 @@ def test_a_limit_of_a_check_that_nothing_could_exceed_is_refused(
     [("shrunk_list", 1), ("old_test_data", 6), ("leak", "off"), ("repeated_rows", {"limit": 2})],
 )
 def test_other_limits_of_checks_are_taken(write: Write, name: str, declared: Any) -> None:
-    config_file.read_config(write(checks={name: declared}))
+    checks = config_file.read_config(write(checks={name: declared})).checks
+
+    expected = {"refuse": False} | declared if isinstance(declared, dict) else declared
+    assert msgspec.to_builtins(getattr(checks, name)) == expected
 
 
 @pytest.mark.parametrize("declared", [True, None, "never", -1, [0.9]])
