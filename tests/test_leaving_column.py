@@ -280,6 +280,10 @@ def test_beside_files_of_outcomes_the_column_says_who_had_left_before_them(tmp_p
     assert printed["schema"]["leaving"] == "churn_date"
     assert printed["outcomes"]["date"] == "left_on"
     assert "'churn_date' is the day of leaving" in said
+    assert found.dated is not None
+    told = " ".join(found.dated.notices)
+    assert "of the newest extract have left by the column 'churn_date' or the files" in told
+    assert told.count("Outcomes are known up to") == 1
     expected = [row.split(",")[1] for row in company.rows[4]]
     assert sorted(found.clients["id"]) == sorted(expected)
 

@@ -419,17 +419,26 @@ def count_announced(read: LabelledRows) -> int:
     return read.count(is_announced & (read.days >= newest))
 
 
+def count_records(known: KnownOutcomes) -> int:
+    """Count the records of the outcome files, used and of a day to come."""
+    return len(known.records) + known.n_future
+
+
 def describe_leaving(read: LabelledRows, schema: Schema, n_gone: int) -> list[str]:
     """Return a sentence about outcomes by a column of the rows, [] without one."""
     until, leaving = read.outcomes.complete_until, schema.leaving_column
     if leaving is None:
         return []
     end = "no day" if until is None else client_dates.format_day(until)
+    known, source = f"Outcomes are known up to {end}, by the column {leaving.column!r}. ", "it"
+    if count_records(read.outcomes):
+        # Then the sentence about the files says how far outcomes are known.
+        known, source = "", f"the column {leaving.column!r} or the files"
     n_announced = count_announced(read)
     announced = f" Nor are {n_announced} who leave within the horizon." if n_announced else ""
     return [
-        f"Outcomes are known up to {end}, by the column {leaving.column!r}. {n_gone} clients of the"
-        f" newest extract have left by it, and are not on the list.{announced}"
+        f"{known}{n_gone} clients of the newest extract have left by {source}, and are not on the"
+        f" list.{announced}"
     ]
 
 
@@ -449,7 +458,7 @@ def describe_records(known: KnownOutcomes, n_returned: int) -> list[str]:
 
     Of today's clients `n_returned` had left by them.
     """
-    n_records = len(known.records) + known.n_future
+    n_records = count_records(known)
     if not n_records:
         return []
     returned = [

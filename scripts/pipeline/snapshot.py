@@ -58,7 +58,8 @@ def fingerprint(
         SHA-256 of the input and test files. A renamed file is not new, since names are left out.
     config : Config
         Schema, training and promotion settings, `ingestion.drop_duplicates`, the worth of a
-        client with the costs, the share of held-out clients, and the columns kept for people.
+        client with the costs, the share of held-out clients, the columns kept for people, and the
+        limits of checks other than the usual ones.
     outcomes : iterable of str
         SHA-256 of the outcome files.
 
