@@ -357,6 +357,7 @@ def describe_unread(place: Path, known: Collection[Path] = ()) -> str:
     try:
         found = [p for p in place.iterdir() if os.path.realpath(p) not in others and is_unread(p)]
     except OSError:
+        # The step that reads the folder says why it cannot be read.
         return ""
     if not found:
         return ""

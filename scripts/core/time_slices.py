@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def lengthen() -> bool:
-    """Ask Linux for long slices for this thread and the threads and programs that it starts.
+    """Ask Linux for long slices of this thread and of the threads and programs started by it.
 
     Returns
     -------

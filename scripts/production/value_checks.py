@@ -26,7 +26,7 @@ N_HORIZONS, USUAL_HORIZON_DAYS = 6, 30
 
 
 class StrangeValues(Struct, frozen=True):
-    """Values of a column that few training rows had: the share by which they are too many."""
+    """Values of a column that few training rows had, with the excess of their share today."""
 
     share: float
     words: str

@@ -1,12 +1,15 @@
 """The checks of data, candidate and list: what each measures, and when it is a problem."""
 
+import re
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec.structs import asdict
 
+from scripts.api.record_queries import CHECK_TITLES
 from scripts.core.config import CheckLimit, CheckSettings
 from scripts.data.read_report import FileReading, RejectedRow
 from scripts.model import metrics
@@ -14,6 +17,7 @@ from scripts.production import checks
 from scripts.production.checks import OutcomeSums
 from tests.support.service import make_model
 
+ROOT = Path(__file__).parents[2]
 USUAL = CheckSettings()
 PATH = Path("a.csv")
 
@@ -282,6 +286,13 @@ def test_test_data_may_be_two_periods_older_than_outcomes_need(
     (finding,) = checks.check_age(days_behind, 30, horizon_days, USUAL)
 
     assert finding.is_alarm == is_alarm
+
+
+def test_the_page_of_checks_has_each_check_with_its_usual_limit_and_the_pages_its_title() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", (ROOT / "docs/alerts.md").read_text(), re.M)
+
+    assert {name: float(limit) for name, limit in rows} == asdict(USUAL)
+    assert CHECK_TITLES.keys() == asdict(USUAL).keys()
 
 
 def test_a_check_that_is_off_finds_nothing() -> None:
