@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,8 +25,9 @@ LISTED = "2025-01-31"
 
 
 @pytest.fixture
-def engine(config: Config) -> Iterator[Engine]:
+def engine(config: Config, records_url: str) -> Iterator[Engine]:
     """The records with one list, as of a date."""
+    config = msgspec.structs.replace(config, database_url=records_url)
     serve(config, FIRST)
     put_clients(config, CLIENTS)
     score(config)
