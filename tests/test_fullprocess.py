@@ -585,3 +585,10 @@ def test_the_steps_of_a_run_have_long_slices_so_that_the_service_interrupts_them
         fullprocess.main(config)
 
     assert called == ["slices", "ingestion"]
+
+
+def test_a_run_without_test_data_says_how_to_make_some(config: Config) -> None:
+    shutil.rmtree(config.test_data_path)
+
+    with pytest.raises(DatasetError, match=r"There is no test data: .* --split 0\.2"):
+        fullprocess.main(config)

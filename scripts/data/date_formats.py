@@ -30,6 +30,8 @@ NAMED_MONTHS = (
     "%b-%Y",
 )
 FORMATS = (*DAY_FIRST, *MONTH_FIRST, *OTHERS, *NAMED)
+# A date without marks is a whole number, too: 46053 is no March of 4605.
+PACKED, YEARS = ("%Y%m", "%Y%m%d"), range(1900, 2101)
 # Formats in names of files, beside ISO 8601: "clients_31.03.2026.csv".
 NAME_FORMATS = {
     "%d.%m.%Y": re.compile(r"(?<!\d)\d{1,2}\.\d{1,2}\.\d{4}(?!\d)"),
@@ -54,7 +56,7 @@ def fits(texts: Sequence[str], date_format: str) -> bool:
     """Return whether at least 99 % of texts are dates of a format."""
     n_bad, n_allowed = 0, (1 - MIN_FRACTION) * len(texts)
     for day in parse_days(texts, date_format):
-        n_bad += day is None
+        n_bad += day is None or (date_format in PACKED and day.year not in YEARS)
         if n_bad > n_allowed:
             return False
     return bool(texts)

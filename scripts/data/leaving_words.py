@@ -6,6 +6,11 @@ English, German, French, Italian, Spanish and Dutch, with or without accents.
 import re
 import unicodedata
 
+# Of members, subscribers, devices, students and tenants.
+OTHER_WORDS = (
+    r"resign|withdr(?:awn|ew)|disconnected|(?<![a-z])ceased|(?<![a-z])departed|moved.?out|"
+    r"drop(?:ped)?[ _.-]?out|(?:no|non|not)[ _.-]?renew"
+)
 # Of "ungekündigt" the client has not left, and "Kündigungsfrist" is a term of the contract.
 OTHER_LANGUAGES = (
     r"(?<!unge)kue?ndig(?!ungs(?!datum|tag))|wandert|abwander|austritt|ausgetreten|abgang|"
@@ -15,18 +20,19 @@ OTHER_LANGUAGES = (
 )
 LEFT = re.compile(
     r"churn|exit|attrit|left|leav|cancel|quit|lapse|lost|closed|gone|inactiv|unsubscri|terminat|"
-    rf"dormant|defect|{OTHER_LANGUAGES}",
+    rf"dormant|defect|{OTHER_WORDS}|{OTHER_LANGUAGES}",
     re.I,
 )
 TARGET = re.compile(
     r"churn|exit|attrit|left|leave|cancel|quit|lapse|inactiv|unsubscri|terminat|target|label|"
-    rf"(^|_)(outcome|class|y)$|{OTHER_LANGUAGES}",
+    r"(^|[ _.-])(outcome|class|y|lost|gone|closed|defected)$|"
+    rf"{OTHER_WORDS}|{OTHER_LANGUAGES}",
     re.I,
 )
 LEAVING_DATE = re.compile(
     r"churn|cancel|left|leav|exit|terminat|end.?date|close|lapse|quit|gone|"
     r"abmeldung|abgemeldet|beendet|storno|deactiv|deleted|(?<![a-z])ended|unsubscri|inactive.since|"
-    r"(?<![a-z])lost(?![a-z])|(?<![a-z])sortie|cessazione|opzegdatum|uitgeschreven|"
+    rf"{OTHER_WORDS}|(?<![a-z])lost(?![a-z])|(?<![a-z])sortie|cessazione|opzegdatum|uitgeschreven|"
     rf"{OTHER_LANGUAGES}",
     re.I,
 )

@@ -13,6 +13,7 @@ from scripts.core import dates, files
 from scripts.core.config import ISO_FORMAT, Schema, normalise_label
 from scripts.core.errors import PipelineError
 from scripts.data import (
+    column_kinds,
     date_formats,
     leaving_words,
     table_reader,
@@ -23,7 +24,7 @@ from scripts.data.time_suggestion import TimeLayout, day_texts
 
 MAX_COLUMNS = 8
 N_SAMPLED = 2000
-MIN_KNOWN_FRACTION = 0.5
+MIN_KNOWN_FRACTION, MIN_FILLED_FRACTION = 0.5, 0.9
 # A month is judged by the month that follows, a longer period by a quarter.
 MONTH_DAYS, QUARTER_DAYS = 30, 90
 MAX_MONTH_DAYS = 45
@@ -37,7 +38,8 @@ MIN_EARLY_FRACTION, MIN_SAME_DAY_FRACTION = 0.2, 0.5
 class FoundOutcomes(Struct, frozen=True):
     """The section, the labels, and the records: key and day of leaving as an ISO date.
 
-    `doubt` is a sentence about days that are not those of leaving, "" without a doubt.
+    `doubt` is a sentence about days that are not those of leaving, "" without a doubt. `other_days`
+    are further columns of days.
     """
 
     section: dict[str, Any]
@@ -46,6 +48,7 @@ class FoundOutcomes(Struct, frozen=True):
     folder: Path
     paths: tuple[Path, ...]
     doubt: str = ""
+    other_days: tuple[str, ...] = ()
 
 
 def read_tables(paths: Sequence[Path]) -> list[FileTable]:
@@ -62,7 +65,7 @@ def read_tables(paths: Sequence[Path]) -> list[FileTable]:
 def find_key_column(table: pd.DataFrame, key: str, known: set[str]) -> str:
     """Return the column with the keys of known clients, or ""."""
     shares = {name: float(table[name].isin(known).mean()) for name in table.columns if name}
-    if key in shares and shares[key] > 0:
+    if key in shares and (shares[key] > 0 or not len(table)):
         return key
     best = max(shares, key=lambda name: shares[name], default="")
     return best if best and shares[best] >= MIN_KNOWN_FRACTION else ""
@@ -78,6 +81,23 @@ def find_date_column(table: pd.DataFrame) -> tuple[str, str]:
             found.append((leaving_words.is_leaving_date(name), name, formats[0]))
     _, name, form = max(found, key=lambda item: item[0], default=(False, "", ""))
     return name, form
+
+
+def is_mixed(column: pd.Series) -> bool:
+    """Return whether nearly all filled cells are dates, and no format fits all of them."""
+    texts = [text for text in column if text][:N_SAMPLED]
+    n_dates = sum(map(column_kinds.is_date, texts))
+    return n_dates >= MIN_FILLED_FRACTION * len(texts) > 0 and not date_formats.find_formats(texts)
+
+
+def find_other_days(table: pd.DataFrame, taken: set[str]) -> list[str]:
+    """List the further columns of days of a table."""
+    return [
+        name
+        for name in table.columns
+        if name and name not in taken
+        and date_formats.find_formats([text for text in table[name] if text][:N_SAMPLED])
+    ]  # fmt: skip
 
 
 def choose_horizon(layout: TimeLayout) -> int:
@@ -217,6 +237,19 @@ def find_status(table: pd.DataFrame, taken: set[str]) -> str:
     return ""
 
 
+def join_tables(tables: Sequence[FileTable]) -> pd.DataFrame:
+    """Return the rows of all files, blank where a file lacks a column."""
+    return pd.concat([file.table for file in tables], ignore_index=True).fillna("")
+
+
+def is_filled_day(table: pd.DataFrame, date: str) -> bool:
+    """Return whether a column is named as the day of leaving, and filled in nearly all rows.
+
+    A table of clients has many columns, too, and a day of leaving in few of its rows.
+    """
+    return leaving_words.is_leaving_date(date) and (table[date] != "").mean() >= MIN_FILLED_FRACTION
+
+
 def describe_records(
     tables: Sequence[FileTable], layout: TimeLayout, known: set[str], clients: pd.DataFrame
 ) -> FoundOutcomes | None:
@@ -224,12 +257,14 @@ def describe_records(
 
     `clients` has the rows of the extracts.
     """
-    table = pd.concat([file.table for file in tables], ignore_index=True).fillna("")
-    if len(table.columns) > MAX_COLUMNS or not len(table):
-        return None
+    table = join_tables(tables)
     key = find_key_column(table, layout.key, known)
-    date, form = find_date_column(table.drop(columns=[key] if key else []))
-    if not key or not date:
+    rest = table.drop(columns=[key] if key else [])
+    date, form = find_date_column(rest)
+    if not date:
+        date, form = find_blank_day(rest), ISO_FORMAT
+    is_wide = len(table.columns) > MAX_COLUMNS and not is_filled_day(table, date)
+    if not key or not date or is_wide:
         return None
     folder = tables[0].path.parent
     section: dict[str, Any] = {
@@ -251,7 +286,15 @@ def describe_records(
     if are_same_day(same) and are_same_day(stays):
         doubt = describe_doubt(date, folder, form)
     paths = tuple(file.path for file in tables)
-    return FoundOutcomes(section, rows.labels, rows.left, folder, paths, doubt)
+    others = tuple(find_other_days(table, {key, date}))
+    return FoundOutcomes(section, rows.labels, rows.left, folder, paths, doubt, others)
+
+
+def is_outcome_folder(place: Path) -> bool:
+    """Return whether a folder is named after outcomes or after leaving."""
+    return leaving_words.means_left(place.name) or any(
+        name in place.name.casefold() for name in ("outcome", "label", "result")
+    )
 
 
 def list_folders(place: Path, folder: Path) -> list[Path]:
@@ -271,15 +314,66 @@ def nearby_folders(folder: Path) -> list[Path]:
     """List the folders in and beside a folder, first the folders named after outcomes."""
     beside = list_folders(folder.resolve().parent, folder)
     found = [*list_folders(folder, folder), *beside]
-    names = ("outcome", "label", "result")
+    return sorted(found, key=lambda place: (not is_outcome_folder(place), place.name))
 
-    def is_named(place: Path) -> bool:
-        """Return whether a folder is named after outcomes or after leaving."""
-        return leaving_words.means_left(place.name) or any(
-            name in place.name.casefold() for name in names
-        )
 
-    return sorted(found, key=lambda place: (not is_named(place), place.name))
+def find_blank_day(table: pd.DataFrame) -> str:
+    """Return the column named as the day of leaving, if it is blank in all rows, else ""."""
+    blank = (name for name in table.columns if name and (table[name] == "").all())
+    return next(filter(leaving_words.is_leaving_date, blank), "")
+
+
+def reason_against(table: pd.DataFrame, layout: TimeLayout, known: set[str], folder: Path) -> str:
+    """Return the reason why the tables of a folder are no outcomes, "" if they are of others.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame of shape (n_rows, n_columns)
+        The rows of the folder, as text.
+    layout : TimeLayout
+        With the key of the clients.
+    known : set of str
+        Their keys.
+    folder : Path
+        The folder, whose name may speak of leaving.
+    """
+    key = find_key_column(table, layout.key, known)
+    is_named = is_outcome_folder(folder) or any(map(leaving_words.is_leaving_date, table.columns))
+    if not is_named or (len(table.columns) > MAX_COLUMNS and not is_outcome_folder(folder)):
+        return ""
+    if not key:
+        return f"none of its columns has the values of {layout.key!r}"
+    rest = [name for name in table.columns if name and name != key]
+    dates_like = [name for name in rest if is_mixed(table[name])]
+    if dates_like:
+        return f"{dates_like[0]!r} has dates of several formats; write all of them in one"
+    if find_date_column(table[rest])[0]:
+        return ""
+    return f"besides {key!r} it needs the day of leaving, and no column has dates"
+
+
+def describe_unused(folder: Path, layout: TimeLayout, table: pd.DataFrame) -> list[str]:
+    """Return a sentence about each folder nearby that looks like outcomes and cannot be used.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the tables.
+    layout : TimeLayout
+        With the key.
+    table : pandas.DataFrame of shape (n_rows, n_columns)
+        The rows of the tables.
+    """
+    notices = []
+    for place in nearby_folders(folder):
+        try:
+            tables = read_tables(files.list_tables(place))
+        except (PipelineError, OSError):
+            continue
+        if tables:
+            reason = reason_against(join_tables(tables), layout, set(table[layout.key]), place)
+            notices += [f"The files in {place} are left out: {reason}."] if reason else []
+    return notices
 
 
 def find_outcomes(
@@ -323,6 +417,8 @@ def left_within(
     keys: pd.Series, days: pd.Series, found: FoundOutcomes
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return masks of rows of leavers within the horizon, and of rows old enough to know."""
+    if not len(found.records):
+        return np.zeros(len(keys), np.bool_), np.zeros(len(keys), np.bool_)
     horizon = pd.Timedelta(days=found.section["horizon_days"])
     moments = pd.to_datetime(days, errors="coerce")
     latest = pd.to_datetime(found.records["day"]).groupby(found.records["key"]).max()

@@ -108,6 +108,8 @@ def reason_to_ignore(
     kind = layout.kinds[name]
     if name in layout.leaving:
         return "a date that only those who left have tells who left"
+    if name in layout.day_numbers:
+        return f"it looks like {layout.day_numbers[name]}; write dates, and they count as days"
     if kind and kind is not ColumnKind.TEXTS:
         return f"it holds {kind}"
     if kind and column.str.count(r"\s").mean() >= MIN_SPACES:

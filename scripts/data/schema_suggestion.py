@@ -17,6 +17,7 @@ from scripts.data import (
     client_states,
     csv_reader,
     leaving_suggestion,
+    missing_keys,
     number_suggestion,
     outcome_suggestion,
     role_suggestion,
@@ -75,9 +76,10 @@ def describe_numbers(numbers: Schema) -> tuple[dict[str, Any], list[str]]:
     return marks, notices
 
 
-def describe_layout(layout: TimeLayout, table: pd.DataFrame, n_files: int) -> list[str]:
-    """Return sentences about the key, the day and the dates of the rows."""
-    notices = []
+def describe_layout(layout: TimeLayout, table: pd.DataFrame, sizes: list[int]) -> list[str]:
+    """Return sentences about the key, the day and the dates of the rows of files of some sizes."""
+    missing = missing_keys.describe(table, layout, sizes).removeprefix(" Besides, ")
+    notices = [missing[0].upper() + missing[1:]] if missing and len(sizes) > 1 else []
     if layout.key:
         n_blank = int((table[layout.key] == "").sum())
         notices.append(f"Likely identifier: {layout.key!r}.")
@@ -91,7 +93,7 @@ def describe_layout(layout: TimeLayout, table: pd.DataFrame, n_files: int) -> li
         notices.append(f"{layout.date!r} is the day as of which a row is; it has {days}.")
     elif layout.recurs:
         notices.append(
-            f"The same clients stand in several of the {n_files} files, and neither a column nor"
+            f"The same clients stand in several of the {len(sizes)} files, and neither a column nor"
             " the names say as of when: the last file by name counts. Put the day into each name,"
             " such as clients_2026-03-31.csv, and try again."
         )
@@ -156,21 +158,12 @@ def find_pending(table: pd.DataFrame, later: list[str]) -> list[str]:
     ]
 
 
-def describe_no_key(table: pd.DataFrame, layout: TimeLayout) -> str:
-    """Return a sentence about the likeliest key where no column identifies clients, else ""."""
-    if layout.key or not len(table):
-        return ""
-    numbers = {name: table[name].nunique() for name in table.columns if name}
-    best = max(numbers, key=lambda name: numbers[name], default="")
-    return (
-        " Besides, no column identifies the clients, with a different value in each row of a file:"
-        f" {best!r} comes nearest, with {numbers.get(best, 0)} different values in"
-        f" {len(table)} rows."
-    )
-
-
-def choose_target(table: pd.DataFrame, layout: TimeLayout, target: str | None) -> str:
+def choose_target(
+    table: pd.DataFrame, layout: TimeLayout, target: str | None, sizes: list[int]
+) -> str:
     """Return the column of the label, "" if the outcomes of dated rows are elsewhere.
+
+    `sizes` has the number of rows of each file, for a message.
 
     Raises
     ------
@@ -189,7 +182,9 @@ def choose_target(table: pd.DataFrame, layout: TimeLayout, target: str | None) -
         guess = target_suggestion.guess_target(table[free])
     except DatasetError as error:
         if not layout.date:
-            raise DatasetError(f"{error}{describe_no_key(table, layout)}") from error
+            reasons = missing_keys.describe(table, layout, sizes)
+            hint = f" Besides, {layout.hint}" if layout.hint else ""
+            raise DatasetError(f"{error}{reasons}{hint}") from error
         return ""
     # A client as of a day has an outcome later, in another file. Any two values are no label.
     is_likely = not layout.date or target_suggestion.is_likely(table[guess], guess)
@@ -210,6 +205,19 @@ def find_section(
     return outcome_suggestion.missing_section(layout, folder)
 
 
+def describe_days(found: FoundOutcomes) -> list[str]:
+    """Return sentences about files of outcomes without a day, or with several columns of days."""
+    date = found.section["date"]
+    notices = [
+        f"{name!r} has days, too. If the clients left then, and not on {date!r}, write it into"
+        " outcomes.date."
+        for name in found.other_days
+    ]
+    if not len(found.records):
+        notices.append(f"No day is filled in yet: write days like 2026-03-31 into {date!r}.")
+    return notices
+
+
 def describe_outcomes(
     found: FoundOutcomes | None, target: str, layout: TimeLayout, folder: Path,
     table: pd.DataFrame, leaving: FoundLeaving | None,
@@ -222,9 +230,12 @@ def describe_outcomes(
         return about_column
     if found is None:
         section = outcome_suggestion.missing_section(layout, folder)
+        unused = outcome_suggestion.describe_unused(folder, layout, table)
+        other = "other " if unused else ""
         return [
-            "No column and no folder nearby says who left. Put files with the columns"
-            f" {layout.key!r} and {section['date']!r}, the day of leaving, into"
+            *unused,
+            f"No {other}column and no {other}folder nearby says who left. Put files with the"
+            f" columns {layout.key!r} and {section['date']!r}, the day of leaving, into"
             f" {section['input_folder_path']}, or name a column with --target.",
             *vanished_clients.describe(table, layout),
         ]
@@ -234,8 +245,10 @@ def describe_outcomes(
         *about_column[:1],
         f"Outcomes: {len(found.records)} clients left by {found.section['date']!r} of"
         f" {len(found.paths)} files in {found.folder}: {names}.",
+        *describe_days(found),
         f"A row counts as left if its client left within {days} days; set horizon_days to how far"
         " ahead you want to know.",
+        *([] if len(found.records) else vanished_clients.describe(table, layout)),
     ]
 
 
@@ -383,7 +396,11 @@ def describe_strangers(reading: FolderReading, found: FoundOutcomes | None) -> l
 def describe_others(reading: FolderReading, found: FoundOutcomes | None) -> list[str]:
     """Return sentences about files with fewer or different columns than most files."""
     return [
-        *(f"{name} lacks the columns {names}." for name, names in reading.lacking.items()),
+        *(
+            f"{name} lacks the columns {names}, and a run refuses it. Add the columns, blank where"
+            " nothing is known, or list them in schema.ignore."
+            for name, names in reading.lacking.items()
+        ),
         *describe_strangers(reading, found),
     ]
 
@@ -451,7 +468,7 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
     doubts = [found.doubt] if found and found.doubt else []
     found = None if doubts else found
     is_named = target is not None
-    target = choose_target(table, layout, target)
+    target = choose_target(table, layout, target, reading.sizes)
     labels, about_target = describe_labels(table, target, found)
     if target and not is_named:
         about_target += target_suggestion.describe_doubt(table, target)
@@ -476,7 +493,7 @@ def suggest(paths: list[Path], target: str | None = None) -> Suggestion:
         | {"ignore": [*columns.ignore, *states]},
         (*describe_files(reading.readings), *describe_second_header(reading.described),
          *describe_others(reading, found), *about_target, *about_marks,
-         *describe_layout(layout, table, len(reading.tables)),
+         *describe_layout(layout, table, reading.sizes),
          *doubts, *describe_outcomes(found, target, layout, paths[0].parent, table, leaving),
          *client_states.describe(states, layout, has_outcomes=leaving is not None),
          *columns.notices),

@@ -49,6 +49,11 @@ class FolderReading(Struct, frozen=True):
         """All rows of the files with the common columns."""
         return pd.concat([file.table for file in self.tables], ignore_index=True)
 
+    @property
+    def sizes(self) -> list[int]:
+        """The number of rows of each file with the common columns."""
+        return [len(file.table) for file in self.tables]
+
 
 def read_header_line(path: Path) -> str:
     """Return the first line of a file, "" of an empty or unreadable file."""

@@ -14,6 +14,7 @@ from scripts.data import (
     cells,
     column_kinds,
     date_formats,
+    day_numbers,
     leaving_words,
     name_dates,
     unlikely_keys,
@@ -72,7 +73,9 @@ class TimeLayout(Struct, frozen=True):
 
     `date` is a column, or FILE_NAME, or "" without days. `group` has the day of each row as text,
     or without days the number of the row's file. `leaving` has the formats of dates that only those
-    who left have. `recurs` is True if clients have rows in several files or of several days.
+    who left have, and `day_numbers` descriptions of dates written as numbers. `recurs` is True if
+    clients have rows in several files or of several days. `hint` is a sentence about a day of the
+    rows written as a number, or "".
     """
 
     key: str = ""
@@ -84,6 +87,8 @@ class TimeLayout(Struct, frozen=True):
     group: pd.Series | None = None
     recurs: bool = False
     notices: tuple[str, ...] = ()
+    day_numbers: dict[str, str] = field(default_factory=dict)
+    hint: str = ""
 
     @property
     def n_days(self) -> int:
@@ -384,6 +389,11 @@ def find_layout(
     others = {name: form for name, form in formats.items() if name != own}
     leaving = find_leaving_dates(table, others, group, has_days=has_days)
     dates_before = {name: form for name, form in others.items() if name not in leaving}
+    plain = [name for name in table.columns if name and name not in (key, *formats)]
+    hint = "" if has_days else day_numbers.find_own(
+        table, number, {name: bool(OWN_DATE_NAME.search(name)) for name in plain}
+    )  # fmt: skip
+    notices += [hint] if hint else []
     return TimeLayout(
         key=key,
         date=(own or FILE_NAME) if key and has_days else "",
@@ -394,6 +404,8 @@ def find_layout(
         group=group,
         recurs=recurs,
         notices=tuple(notices),
+        day_numbers=day_numbers.find_features(table[plain], group) if has_days else {},
+        hint=hint,
     )
 
 

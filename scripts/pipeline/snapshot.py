@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from scripts.core import check_limits
 from scripts.core.config import FILE_NAME, Config
+from scripts.core.errors import DatasetError
 from scripts.core.files import KnownFile, RemotePath
 from scripts.engine import input_folders
 from scripts.engine.input_folders import Keep
@@ -128,6 +129,24 @@ def list_places(config: Config) -> dict[FileRole, Path]:
     return places
 
 
+def check_test_folder(config: Config) -> None:
+    """Check that a folder of test data is there, as after a suggestion without a split.
+
+    Raises
+    ------
+    DatasetError
+        If it is missing.
+    """
+    place = config.test_data_path
+    if config.tests_latest_rows or isinstance(place, RemotePath) or place.exists():
+        return
+    raise DatasetError(
+        f"There is no test data: {place} is missing. Name the folder of tables with labels in"
+        f" test_data_path, or have a fifth of the clients split off: python -m scripts.config"
+        f" suggest {config.input_folder_path} --split 0.2 prints the config.json for it."
+    )
+
+
 def take_snapshot(
     config: Config, known: Mapping[str, KnownFile], keep: Keep = input_folders.forget
 ) -> Snapshot:
@@ -148,6 +167,7 @@ def take_snapshot(
         The files, with the fingerprint of a run on the complete files.
     """
     found: dict[FileRole, Scan] = {}
+    check_test_folder(config)
     for role, place in list_places(config).items():
         folder = input_folders.open_folder(place, config)
         found[role] = Scan(*folder.scan(config.ingestion.settle_s, known, keep))

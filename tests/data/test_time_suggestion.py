@@ -728,3 +728,131 @@ def test_an_extract_that_was_cut_is_no_month_in_which_many_left(
     told = "clients of the extract of 2025-04-01 are in no later one, and usually 10% are"
     assert (told in done.stderr) == is_cut
     assert done.stdout.startswith("cust_no,left_on\n")
+
+
+def stamp(month: int, table: pd.DataFrame) -> list[str]:
+    """Return the day of a month's extract as a spreadsheet's number, for each row."""
+    return [str(DAYS[month].toordinal() - date(1899, 12, 30).toordinal())] * len(table)
+
+
+def test_days_of_a_spreadsheet_are_no_months_of_another_millennium(tmp_path: Path) -> None:
+    save_months(tmp_path / "in", PLAIN, period=stamp, last_login=stamp)
+
+    suggestion = suggested(tmp_path / "in")
+
+    assert "date" not in suggestion.section
+    assert "'period' looks like dates as days of a spreadsheet" in "\n".join(suggestion.notices)
+
+
+def test_dates_as_numbers_beside_the_day_of_the_row_are_no_measures(tmp_path: Path) -> None:
+    save_months(tmp_path / "in", DATED, last_login=stamp, churned=label)
+
+    suggestion = suggested(tmp_path / "in")
+
+    assert "last_login" in suggestion.section["ignore"]
+    assert "'last_login': it looks like dates as days of" in "\n".join(suggestion.notices)
+
+
+LEAVERS = pd.DataFrame(
+    {
+        "cust_no": [f"K{i:05d}" for i in range(30)],
+        "gone on": ["2025-03-14"] * 15 + ["20.03.2025"] * 15,
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("leavers", "reason"),
+    [
+        (LEAVERS, "'gone on' has dates of several formats; write all of them in one"),
+        (LEAVERS.assign(cust_no="?"), "none of its columns has the values of 'cust_no'"),
+        (LEAVERS[["cust_no"]].assign(why="price"), "it needs the day of leaving"),
+    ],
+)
+def test_a_folder_of_leavers_that_cannot_be_used_is_named_with_the_reason(
+    tmp_path: Path, leavers: pd.DataFrame, reason: str
+) -> None:
+    save_months(tmp_path / "in", DATED)
+    save(leavers, tmp_path / "cancelled" / "a.csv")
+
+    notices = "\n".join(suggested(tmp_path / "in").notices)
+
+    assert f"The files in {tmp_path / 'cancelled'} are left out: " in notices
+    assert reason in notices
+    assert "No other column and no other folder nearby says who left." in notices
+
+
+def test_a_file_of_leavers_may_have_many_columns_and_a_second_day(tmp_path: Path) -> None:
+    save_months(tmp_path / "in", DATED)
+    more = {f"field {i}": "x" for i in range(9)}
+    leavers = LEAVERS[:15].assign(**more, letter="2025-03-01")
+    save(leavers, tmp_path / "cancelled" / "a.csv")
+
+    suggestion = suggested(tmp_path / "in")
+
+    assert suggestion.outcomes is not None
+    assert suggestion.outcomes["date"] == "gone on"
+    assert "'letter' has days, too." in "\n".join(suggestion.notices)
+
+
+@pytest.mark.parametrize("n_rows", [0, 30])
+def test_a_file_without_any_leaver_yet_is_taken_for_one_of_leavers(
+    tmp_path: Path, n_rows: int
+) -> None:
+    save_months(tmp_path / "in", DATED)
+    save(LEAVERS[:n_rows].assign(**{"gone on": ""}), tmp_path / "cancelled" / "a.csv")
+
+    suggestion = suggested(tmp_path / "in")
+
+    assert suggestion.outcomes is not None
+    assert suggestion.outcomes["input_folder_path"] == str(tmp_path / "cancelled")
+    assert suggestion.outcomes["date"] == "gone on"
+    assert "No day is filled in yet" in "\n".join(suggestion.notices)
+
+
+def test_a_table_of_clients_nearby_is_no_file_of_leavers(tmp_path: Path) -> None:
+    save_months(tmp_path / "in", DATED)
+    day = np.where(np.arange(N) % 9 == 0, "2025-03-14", "")
+    save(make_clients(0).assign(**{"gone on": day}), tmp_path / "archive" / "a.csv")
+
+    suggestion = suggested(tmp_path / "in")
+
+    assert suggestion.outcomes is not None
+    assert suggestion.outcomes["input_folder_path"] == str(tmp_path / "outcomes")
+    assert "are left out" not in "\n".join(suggestion.notices)
+
+
+def test_two_columns_that_identify_clients_together_are_named(tmp_path: Path) -> None:
+    def branch(month: int, table: pd.DataFrame) -> list[str]:
+        """Return the branch of each client."""
+        return [f"{int(key[1:]) % 7:02d}" for key in table["cust_no"]]
+
+    for month, name in enumerate(PLAIN):
+        table = make_clients(month)[["cust_no", "signup", "logins_30d", "plan"]]
+        table.insert(0, "branch", branch(month, table))
+        table["cust_no"] = [str(int(key[1:]) // 7) for key in table["cust_no"]]
+        save(
+            table.assign(as_of=str(DAYS[month]), churned=label(month, table)),
+            tmp_path / "in" / name,
+        )
+
+    notices = "\n".join(suggested(tmp_path / "in").notices)
+
+    assert "'branch' and 'cust_no' do so together" in notices
+
+
+@pytest.mark.parametrize("has_id", [True, False])
+def test_a_folder_of_transactions_asks_for_a_row_per_client(
+    tmp_path: Path, *, has_id: bool
+) -> None:
+    for month, name in enumerate(DATED):
+        holders = make_clients(month)["cust_no"].repeat(3)
+        table = pd.DataFrame(
+            {"holder": holders, "shop": "abc", "amount": np.arange(len(holders)) / 7 + month}
+        )
+        if has_id:
+            table.insert(0, "transaction", np.arange(len(holders)) + 1_000 * month)
+        save(table, tmp_path / "in" / name)
+
+    with pytest.raises(DatasetError, match=r"'holder' stands in 3\.0 rows of a file on average"):
+        suggested(tmp_path / "in")
