@@ -58,7 +58,8 @@ def plan_file(path: Path, schema: Schema, *, has_outcomes: bool) -> FilePlan:
     schema : Schema
         The schema by which files are read, with key and date.
     has_outcomes : bool
-        Whether outcomes come in files of their own; the target is then optional.
+        Whether outcomes are declared, in files of their own or in a column of leaving; the target
+        is then optional.
     """
     try:
         day = find_day(path, schema)
