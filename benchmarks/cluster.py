@@ -29,6 +29,7 @@ def run_all(config_path: Path) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "scripts.fullprocess", "--config", str(config_path)]
     subprocess.run(command, cwd=pipeline.ROOT, check=True, capture_output=True)
+    # It ends with the last child.
     with suppress(ChildProcessError):
         while True:
             os.wait()

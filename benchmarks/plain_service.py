@@ -73,7 +73,7 @@ class PlainMiddleware:
 
     def admit(self, environ: dict[str, Any]) -> None:
         """Match every request to a route of the event loop, without checks."""
-        environ[MATCHED] = Route("GET", "/empty", lambda: None, "text/plain", lane=Lane.LOOP)  # type: ignore[arg-type, return-value] # Never called.
+        environ[MATCHED] = Route("GET", "/empty", lambda: None, "text/plain", lane=Lane.LOOP)  # type: ignore[arg-type, return-value] # never called
 
     def locked_out_site(self, _environ: dict[str, Any]) -> None:
         """Return None, since nobody logs in."""

@@ -71,6 +71,7 @@ def drip(clients: list[socket.socket], part: bytes, ended: threading.Event) -> N
     """Send a few bytes on every connection, twice a second."""
     while not ended.wait(0.5):
         for client in clients:
+            # The server may have cut the connection.
             with contextlib.suppress(OSError):
                 client.send(part)
 
@@ -95,6 +96,7 @@ def ask(url: str) -> tuple[int, float]:
     n_quick, slowest_s = 0, 0.0
     for _ in range(N_ASKED):
         started = time.monotonic()
+        # A request without an answer is not counted.
         with contextlib.suppress(requests.RequestException), requests.Session() as session:
             session.trust_env = False
             n_quick += session.get(f"{url}/health", timeout=1).ok

@@ -115,6 +115,7 @@ def wait_with(url: str, path: str, size: int, sent: int) -> socket.socket:
     client = socket.create_connection((host, int(port)), timeout=10)
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
     client.settimeout(1)
+    # The server may refuse the body before all of it is sent.
     with contextlib.suppress(OSError):
         client.sendall(head.encode() + b"x" * sent)
     return client

@@ -253,6 +253,7 @@ def compact(engine: Engine) -> None:
                 driver.execute(f"VACUUM FULL {table.name}")
         else:
             driver.execute("VACUUM")
+    # To mypy an engine may lack its driver.
     except engine.dialect.dbapi.Error as error:  # type: ignore[union-attr]
         raise RecordsError(
             f"The records could not be rewritten: {error}. Run the erasure again to complete it."

@@ -37,6 +37,7 @@ def n_ended(pairs: list[tuple[socket.socket, socket.socket]]) -> int:
     count = 0
     for client, _ in pairs:
         client.settimeout(0.01)
+        # An open connection has nothing to read.
         with suppress(TimeoutError):
             count += client.recv(1) == b""
     return count

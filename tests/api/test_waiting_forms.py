@@ -45,6 +45,7 @@ def test_a_form_ended_from_outside_is_not_ended_for_a_newer_one() -> None:
         task = asyncio.create_task(outcome_of(WaitingForms(), "192.0.2.1", 5))
         await asyncio.sleep(0)
         task.cancel()
+        # The form is ended by the cancellation, and not by another answer.
         with contextlib.suppress(asyncio.CancelledError):
             return await task
         return "cancelled"

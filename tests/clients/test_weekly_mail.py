@@ -436,6 +436,7 @@ def test_killed_at_any_moment_a_mail_arrives_at_most_once_and_each_message_at_le
             config = read_config(scored)
             words = [sys.executable, "-c", DELIVER, str(scored), now.isoformat()]
             process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL)
+            # Killed before its end, mostly.
             with suppress(subprocess.TimeoutExpired):
                 process.wait(random.uniform(0.5, 2.0))
             process.kill()

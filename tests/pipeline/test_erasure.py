@@ -385,6 +385,7 @@ def check_killed(config: Config, number: int) -> bool:
     """Check that a killed erasure leaves whole releases, and is completed by another one."""
     was_killed = erase_and_die(config, number)
     rollback.verify(config)
+    # The killed erasure may have removed the last trace, so that nothing is left to erase.
     with suppress(NotMadeYetError):
         erase(config)
     check_gone(config)

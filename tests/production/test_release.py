@@ -203,6 +203,7 @@ def test_a_release_is_whole_at_every_instant_of_a_rewriting(
         return real(path, content)
 
     monkeypatch.setattr(files, "write_whole", write_or_die)
+    # With enough writes it comes to its end.
     with suppress(KilledError):
         release.rewrite(folder, contents, "1" * 64)
     monkeypatch.undo()

@@ -88,6 +88,7 @@ class Cluster:
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """Kill a process and its children, like a power failure."""
+        # It may have ended by itself.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
