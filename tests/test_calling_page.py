@@ -101,8 +101,9 @@ def test_a_manager_finds_whether_calling_helps_and_the_numbers_are_those_of_the_
         count(
             installation,
             "SELECT is_held_out, 1.0 * SUM(exited) / COUNT(*) FROM trial_clients t JOIN"
-            " client_outcomes o ON o.client = t.client AND o.scored_at >= t.enrolled_at AND"
-            " o.scored_at < t.ends_at GROUP BY is_held_out",
+            " client_outcomes o ON o.client = t.client JOIN outcome_groups g ON"
+            " g.id = o.group_id AND g.scored_at >= t.enrolled_at AND g.scored_at < t.ends_at"
+            " GROUP BY is_held_out",
         )
     )
     assert big[0] == f"{told['effect']['listed']['share']:.1%}" == f"{counted[0]:.1%}"

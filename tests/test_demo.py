@@ -28,7 +28,7 @@ from scripts.data import client_dates
 from scripts.pipeline import history
 from scripts.production import rollback
 from scripts.records import client_work, database, runs, trials
-from scripts.records.tables import client_outcomes
+from scripts.records.tables import outcome_groups
 from tests.support.service import served
 from tests.support.trials import record_trial
 
@@ -63,7 +63,7 @@ def test_a_warning_is_as_old_as_the_months_that_were_played(played: Demo) -> Non
     ):
         page = client_history.outcomes_page(connection, config.worklist)
         left = connection.execute(
-            sa.select(client_outcomes).where(client_outcomes.c.first_high_at.is_not(None))
+            sa.select(outcome_groups).where(outcome_groups.c.first_high_at.is_not(None))
         ).all()
 
     # Who left was high at a scoring a month before, or earlier.

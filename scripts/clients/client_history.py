@@ -275,7 +275,7 @@ def client_page(
 
 def count_all(connection: Connection, n_listed: int) -> OutcomeCounts:
     """Count the outcomes of the records, with a list of some length for each scoring."""
-    bins = outcome_records.count_by_probability(connection, outcome_metrics.N_DECILES)
+    bins = outcome_records.count_by_tenth(connection)
     n_warned, median_s = outcome_records.measure_warning(connection)
     return OutcomeCounts(
         **outcome_records.count_outcomes(connection, n_listed),
@@ -302,7 +302,8 @@ def count_outcomes(connection: Connection, n_listed: int) -> OutcomeCounts:
 
 
 def record_counts(engine: Engine, settings: WorklistSettings) -> None:
-    """Record the counts over many outcomes, which pages would count for seconds."""
+    """Record the counts of groups, and those over many outcomes, for quick pages."""
+    outcome_records.record_group_counts(engine)
     n_listed = worklist.list_length(settings)
     with database.reading(engine) as connection:
         if not outcome_records.has_many(connection) or read_counts(connection, n_listed):

@@ -7,7 +7,6 @@ changed since the join before is passed over.
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -24,14 +23,15 @@ from scripts.records import (
     client_blocks,
     database,
     outcome_records,
+    outcome_writer,
     scored_clients,
     scoring_records,
 )
-from scripts.records.client_blocks import BulkWriter
+from scripts.records.outcome_writer import JoinFacts, OutcomeColumns
 from scripts.records.runs import Row
 from scripts.records.scored_clients import ScoredClients
 from scripts.records.scoring_records import JoinedDate, JoinedOutcomes
-from scripts.records.tables import client_outcomes
+from scripts.records.tables import client_outcomes, outcome_groups
 
 # Buckets of clients read in one transaction.
 N_BUCKETS = 64
@@ -42,14 +42,6 @@ MAX_UNLISTED_FRACTION = 0.02
 Flags = NDArray[np.bool_]
 
 log = logging.getLogger(__name__)
-
-
-class JoinFacts(Struct, frozen=True):
-    """The run of a join, its moment, and the scoring of the run."""
-
-    run_id: int
-    now: datetime
-    recorded_by: int | None
 
 
 class Joined(Struct, frozen=True):
@@ -79,15 +71,16 @@ def digest_rows(rows: pd.DataFrame, *facts: object) -> str:
 
 
 def read_recorded(connection: Connection, day: str) -> pd.DataFrame:
-    """Read the recorded outcomes of rows of a day: CLIENT, number, and LABEL."""
-    known = client_outcomes.c
-    query = sa.select(known.client, known.id, known.exited).where(known.as_of == day)
+    """Read the recorded outcomes of rows of a day: CLIENT, group_id, and LABEL."""
+    outcome, group = client_outcomes.c, outcome_groups.c
+    query = sa.select(outcome.client, outcome.group_id, group.exited)
+    query = query.select_from(outcome_records.GROUPED).where(group.as_of == day)
     rows = connection.execute(query).all()
     clients, numbers, exited = zip(*rows, strict=True) if rows else ((), (), ())
     return pd.DataFrame(
         {
             CLIENT: pd.Series(clients, dtype="str"),
-            "id": np.array(numbers, np.int64),
+            "group_id": np.array(numbers, np.int64),
             LABEL: np.array(exited, np.int64),
         }
     )
@@ -123,46 +116,17 @@ def record(
 
     `scored` has the score of each of the `rows`.
     """
-    writer = BulkWriter(engine)
-    days = client_dates.format_days(rows[DAY].to_numpy()).tolist()
-    # The names in order change the same pages of their index.
-    order = pc.array_sort_indices(pa.array(scored.names, pa.large_string())).to_pylist()
-    labels = rows[LABEL].to_numpy().astype(np.bool_).tolist()
-    columns = [scored.columns[name].tolist() for name in COLUMNS]
-    of_scoring = {
-        "run_id": facts.run_id, "scoring_id": scoring["id"], "known_at": facts.now,
-        "scored_at": scoring["scored_at"], "release": scoring["release"],
-        "recorded_by": facts.recorded_by,
-    }  # fmt: skip
-    for place in order:
-        probability, band, position, first = (values[place] for values in columns)
-        first_high_at, exited = scored_clients.as_moment(first), labels[place]
-        row = of_scoring | {
-            "client": scored.names[place], "as_of": days[place], "exited": exited,
-            "probability": probability, "band": band, "position": position,
-            "first_high_at": first_high_at,
-            "warned_s": outcome_records.warned_seconds(first_high_at, facts.now, exited=exited),
-        }  # fmt: skip
-        writer.put(client_outcomes, row, outcome_records.WRITTEN_BYTES)
-    writer.flush()
-
-
-def correct_row(connection: Connection, number: int, *, exited: bool, facts: JoinFacts) -> None:
-    """Replace a recorded outcome. The one before stays in `previously`."""
-    outcome = client_outcomes.c.id == number
-    query = sa.select(client_outcomes.c.first_high_at).where(outcome)
-    first_high_at = connection.execute(query).scalar()
-    connection.execute(
-        client_outcomes.update()
-        .where(outcome)
-        .values(
-            exited=exited,
-            previously=not exited,
-            known_at=facts.now,
-            run_id=facts.run_id,
-            warned_s=outcome_records.warned_seconds(first_high_at, facts.now, exited=exited),
-        )
+    n_rows, number = len(rows), scoring["id"]
+    outcomes = OutcomeColumns(
+        pa.array(scored.names, pa.large_string()),
+        {name: scored.columns[name] for name in COLUMNS}
+        | {
+            "scoring_id": np.full(n_rows, number),
+            "as_of": np.asarray(client_dates.format_days(rows[DAY].to_numpy()), object),
+            "exited": rows[LABEL].to_numpy().astype(np.bool_),
+        },
     )
+    outcome_writer.write(engine, outcomes, {number: scoring}, facts)
 
 
 def correct(engine: Engine, labelled: pd.DataFrame, facts: JoinFacts) -> int:
@@ -181,11 +145,10 @@ def correct(engine: Engine, labelled: pd.DataFrame, facts: JoinFacts) -> int:
         recorded = read_recorded(connection, client_dates.format_day(int(labelled[DAY].iloc[0])))
     both = recorded.merge(labelled[[CLIENT, LABEL]], on=CLIENT, suffixes=("", "_now"))
     changed = both[both[LABEL] != both[f"{LABEL}_now"]]
-    for start in range(0, len(changed), client_blocks.BATCH_BLOCKS):
-        part = changed[start : start + client_blocks.BATCH_BLOCKS]
-        with database.writing(engine, is_one_of_many=True) as connection:
-            for number, label in zip(part["id"], part[f"{LABEL}_now"], strict=True):
-                correct_row(connection, int(number), exited=bool(label), facts=facts)
+    if len(changed):
+        outcome_writer.correct(
+            engine, changed[CLIENT].tolist(), changed["group_id"].tolist(), facts
+        )
     return len(changed)
 
 

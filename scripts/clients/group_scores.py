@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
@@ -14,17 +15,17 @@ from scripts.core.name_hashes import NameHashes
 from scripts.data.dataset import KnownLabels
 from scripts.model import ranking
 from scripts.model.ranking import Band
-from scripts.records import column_blocks, known_clients, outcome_records, scored_clients
+from scripts.records import column_blocks, known_clients, outcome_writer, scored_clients
 from scripts.records.client_blocks import ClientBlock
 from scripts.records.column_blocks import CodedTexts, Column
 from scripts.records.known_clients import KnownClients, LabelSets
+from scripts.records.outcome_writer import OutcomeColumns
 from scripts.records.runs import Row
 from scripts.records.scored_clients import NO_MOMENT, ScoredClients
 from scripts.records.tables import BlockKind
 
 # No label, beside 0 for stayed and 1 for left.
 UNKNOWN = -1
-OUTCOME_COLUMNS = ("scored_in", "probability", "band", "position", "first_high_at")
 HASH_BITS = np.uint64(name_hashes.HASH_BITS)
 
 Ints = NDArray[np.int64]
@@ -76,7 +77,7 @@ class GroupScores(Struct, frozen=True):
     previous_probability: NDArray[np.float64]
     values_from: int
     absent_in: frozenset[int]
-    outcomes: list[dict[str, Any]]
+    outcomes: OutcomeColumns
     blocks: list[ClientBlock]
 
 
@@ -157,30 +158,26 @@ def gather(column: Column, places: Ints, missing: Any) -> Column:
     return np.where(places >= 0, column[places], missing)
 
 
-def describe_outcomes(group: Group, outcomes: Ints, facts: ScoringFacts) -> list[dict[str, Any]]:
-    """Return the outcomes as rows of the records, by scoring and place."""
-    places = np.flatnonzero(outcomes != UNKNOWN).tolist()
-    rows, known = [], group.known.scored
-    columns = {name: column for name, column in known.columns.items() if name in OUTCOME_COLUMNS}
-    for row in ScoredClients(known.names, columns).rows(places):
-        scoring = facts.scorings[row["scored_in"]]
-        rows.append(
-            {
-                "run_id": facts.run_id, "scoring_id": scoring["id"], "client": row["client"],
-                "as_of": scoring["as_of"], "known_at": facts.now,
-                "scored_at": scoring["scored_at"], "release": scoring["release"],
-                "probability": row["probability"], "band": row["band"],
-                "position": row["position"],
-                "first_high_at": scored_clients.as_moment(row["first_high_at"]),
-                "recorded_by": facts.scoring_id,
-            }
-        )  # fmt: skip
-    for row, place in zip(rows, places, strict=True):
-        row["exited"] = bool(outcomes[place])
-        row["warned_s"] = outcome_records.warned_seconds(
-            row["first_high_at"], facts.now, exited=row["exited"]
-        )
-    return sorted(rows, key=lambda row: (row["scoring_id"], row["position"]))
+def describe_outcomes(group: Group, outcomes: Ints, facts: ScoringFacts) -> OutcomeColumns:
+    """Return the outcomes of the clients whose label is known now."""
+    places, known = np.flatnonzero(outcomes != UNKNOWN), group.known
+    names = [known.scored.names[place] for place in places.tolist()]
+    if not names:
+        return outcome_writer.NO_OUTCOMES
+    scored_in = known.column("scored_in")[places].astype(np.int64)
+    days = {number: facts.scorings[number]["as_of"] for number in np.unique(scored_in).tolist()}
+    return OutcomeColumns(
+        pa.array(names, pa.large_string()),
+        {
+            "probability": known.column("probability")[places],
+            "position": known.column("position")[places],
+            "scoring_id": scored_in,
+            "as_of": np.array([days[number] for number in scored_in.tolist()], object),
+            "exited": outcomes[places].astype(np.bool_),
+            "band": known.column("band")[places],
+            "first_high_at": known.column("first_high_at")[places].astype(np.int64),
+        },
+    )
 
 
 def split_buckets(hashes: NameHashes, bits: int) -> Iterator[tuple[int, slice]]:

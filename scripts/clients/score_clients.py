@@ -28,7 +28,7 @@ from scripts.clients import (
     worklist,
 )
 from scripts.clients.client_gains import ClientGains
-from scripts.clients.dated_outcomes import Joined, JoinFacts
+from scripts.clients.dated_outcomes import Joined
 from scripts.clients.group_scores import Group, GroupScores, ScoringFacts
 from scripts.clients.holdout import HoldoutPeriod
 from scripts.clients.list_orders import Lists
@@ -46,11 +46,11 @@ from scripts.model import gain, logistic_model, metrics
 from scripts.model.logistic_model import Model
 from scripts.production.release import Release
 from scripts.production.run_context import RunContext
-from scripts.records import database, outcome_records, scoring_records, trials
+from scripts.records import database, outcome_writer, scoring_records, trials
 from scripts.records.client_blocks import BulkWriter
 from scripts.records.known_clients import KnownReader
+from scripts.records.outcome_writer import JoinFacts, OutcomeColumns
 from scripts.records.runs import Row
-from scripts.records.tables import client_outcomes
 
 # A block is read whole for one client, so it should be short; a column of it is compressed by
 # itself, so it should be long.
@@ -116,7 +116,7 @@ class JoinedScores(Struct):
     previous_probability: list[NDArray[np.float64]] = field(default_factory=list)
     values_from: int = 0
     absent_in: set[int] = field(default_factory=set)
-    n_outcomes: int = 0
+    outcomes: list[OutcomeColumns] = field(default_factory=list)
 
     def add(self, rows: Ints, scores: GroupScores) -> None:
         """Add the clients of a group."""
@@ -124,7 +124,12 @@ class JoinedScores(Struct):
         self.previous_probability.append(scores.previous_probability)
         self.values_from = min(self.values_from, scores.values_from)
         self.absent_in |= scores.absent_in
-        self.n_outcomes += len(scores.outcomes)
+        self.outcomes.append(scores.outcomes)
+
+    @property
+    def n_outcomes(self) -> int:
+        """The number of outcomes."""
+        return sum(map(len, self.outcomes))
 
     @property
     def n_returning(self) -> int:
@@ -182,11 +187,15 @@ class ScoringWriter(Struct, frozen=True):
         return joined
 
     def write(self, scored: GroupScores) -> None:
-        """Write the blocks and outcomes of a group."""
-        for row in scored.outcomes:
-            self.writer.put(client_outcomes, row, outcome_records.WRITTEN_BYTES)
+        """Write the blocks of a group."""
         for block in scored.blocks:
             self.writer.put_block(self.facts.scoring_id, block)
+
+    def write_outcomes(self, joined: JoinedScores) -> None:
+        """Write the outcomes of all groups of clients, which share the groups of outcomes."""
+        outcomes = outcome_writer.concatenate(joined.outcomes)
+        facts = JoinFacts(self.facts.run_id, self.facts.now, self.facts.scoring_id)
+        outcome_writer.write(self.writer.engine, outcomes, self.facts.scorings, facts)
 
     def write_lists(self, joined: JoinedScores) -> Lists:
         """Write the places and the orders of the list."""
@@ -359,6 +368,7 @@ def record_scoring(
     joined = scoring.join()
     lists = scoring.write_lists(joined)
     scoring.writer.flush()
+    scoring.write_outcomes(joined)
     finish(scoring, joined, lists, model, context.config, **told)
     return joined.n_returning
 

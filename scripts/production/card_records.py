@@ -16,7 +16,7 @@ from scripts.records.tables import ApprovalState
 
 def read_realised(connection: Connection) -> RealisedShares | None:
     """Return the outcomes beside the predictions, or None before the first outcome."""
-    counted = outcome_records.count_by_probability(connection, 1)
+    counted = outcome_records.count_by_tenth(connection)
     n_outcomes = sum(n for _, n, _, _ in counted)
     if not n_outcomes:
         return None

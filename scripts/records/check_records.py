@@ -1,30 +1,59 @@
 """Queries for the checks of a run: outcomes beside predictions, lengths of lists, last findings."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from scripts.records import alert_states
+from scripts.records import alert_states, outcome_records
 from scripts.records.alert_states import OK
-from scripts.records.outcome_records import COUNTED
+from scripts.records.outcome_records import COUNTED, Tenth, read_groups
 from scripts.records.runs import Row, all_rows, first_row
-from scripts.records.tables import WorkKind, client_outcomes, client_work, scorings, states
+from scripts.records.tables import (
+    WorkKind,
+    client_outcomes,
+    client_work,
+    outcome_groups,
+    scorings,
+    states,
+)
 
 # The name of a check's state, before the name of the check.
 PREFIX = "check "
 ALARM = "alarm"
 
 
-def was_contacted() -> sa.ColumnElement[bool]:
-    """Return the condition for a tried contact between score and outcome."""
-    work, outcome = client_work.c, client_outcomes.c
-    return sa.exists().where(
-        work.client == outcome.client,
-        work.kind == WorkKind.CONTACT,
-        work.at >= outcome.scored_at,
-        work.at <= outcome.known_at,
+def find_contacted(connection: Connection, chosen: sa.ColumnElement[bool]) -> list[Row]:
+    """Return the outcomes in groups of clients with a tried contact between score and outcome.
+
+    The contacts come first, since they are few beside the outcomes.
+    """
+    work, outcome, group = client_work.c, client_outcomes.c, outcome_groups.c
+    contacts = client_work.join(client_outcomes, outcome.client == work.client)
+    query = (
+        sa.select(outcome.group_id, outcome.client, outcome.probability)
+        .select_from(contacts.join(outcome_groups, group.id == outcome.group_id))
+        .where(work.kind == WorkKind.CONTACT, chosen)
+        .where(work.at >= group.scored_at, work.at <= group.known_at)
+        .distinct()
     )
+    return all_rows(connection, query)
+
+
+def sum_group(tenths: Sequence[Tenth], contacted: Sequence[float], *, exited: bool) -> Row:
+    """Return the sums of a group without the contacted clients, given by their probabilities."""
+    n_outcomes = outcome_records.count(tenths)
+    n_known = n_outcomes - len(contacted)
+    predicted = sum(tenth.sum_probability for tenth in tenths) - sum(contacted)
+    variance = sum(tenth.sum_variance for tenth in tenths) - sum(p * (1 - p) for p in contacted)
+    return {
+        "n_outcomes": n_outcomes, "n_contacted": len(contacted), "n_known": n_known,
+        "n_left": n_known if exited else 0,
+        # A difference of sums of numbers is hardly ever nothing.
+        "sum_predicted": predicted if n_known else 0.0,
+        "sum_variance": variance if n_known else 0.0,
+    }  # fmt: skip
 
 
 def sum_outcomes(connection: Connection, run_id: int) -> list[Row]:
@@ -49,36 +78,38 @@ def sum_outcomes(connection: Connection, run_id: int) -> list[Row]:
         Columns date (the id of a list without dates), scoring_id, n_scored, n_contacted, n_known,
         n_left, sum_predicted and sum_variance.
     """
-    outcome, scoring = client_outcomes.c, scorings.c
-    date = sa.func.coalesce(outcome.as_of, sa.cast(outcome.scoring_id, sa.String))
-    with_scoring = client_outcomes.outerjoin(scorings, scoring.id == outcome.scoring_id)
-    joined = sa.select(date).where(outcome.run_id == run_id)
-    each = (
-        sa.select(
-            date.label("date"), outcome.scoring_id, outcome.exited, outcome.probability,
-            scoring.n_clients, sa.case((was_contacted(), 1), else_=0).label("contacted"),
-        )
-        .select_from(with_scoring)
-        .where(date.in_(joined), COUNTED)
-        .subquery()
-    ).c  # fmt: skip
-    p, is_free = each.probability, each.contacted == 0
-    newest = sa.func.max(each.scoring_id)
-    query = (
-        sa.select(
-            each.date,
-            newest.label("scoring_id"),
-            sa.func.coalesce(sa.func.max(each.n_clients), sa.func.count()).label("n_scored"),
-            sa.func.sum(each.contacted).label("n_contacted"),
-            sa.func.sum(1 - each.contacted).label("n_known"),
-            sa.func.sum(sa.case((sa.and_(is_free, each.exited), 1), else_=0)).label("n_left"),
-            sa.func.sum(sa.case((is_free, p), else_=0.0)).label("sum_predicted"),
-            sa.func.sum(sa.case((is_free, p * (1 - p)), else_=0.0)).label("sum_variance"),
-        )
-        .group_by(each.date)
-        .order_by(newest.desc())
-    )
-    return all_rows(connection, query)
+    group = outcome_groups.c
+    date = sa.func.coalesce(group.as_of, sa.cast(group.scoring_id, sa.String))
+    joined = sa.select(date).where(group.run_id == run_id).scalar_subquery()
+    chosen = sa.and_(date.in_(joined), COUNTED)
+    contacted: dict[int, list[float]] = {}
+    for row in find_contacted(connection, chosen):
+        contacted.setdefault(row["group_id"], []).append(row["probability"])
+    lengths = {
+        row.id: row.n_clients
+        for row in connection.execute(sa.select(scorings.c.id, scorings.c.n_clients))
+    }
+    by_date: dict[str, list[Row]] = {}
+    for found, tenths in read_groups(
+        connection, chosen, date.label("date"), group.scoring_id, group.exited
+    ):
+        sums = sum_group(tenths, contacted.get(found.id, []), exited=found.exited)
+        by_date.setdefault(found.date, []).append({**sums, "scoring_id": found.scoring_id})
+    lists = [sum_list(date, groups, lengths) for date, groups in by_date.items()]
+    return sorted(lists, key=lambda row: row["scoring_id"] or 0, reverse=True)
+
+
+def sum_list(date: str, groups: Sequence[Row], lengths: Mapping[int, int]) -> Row:
+    """Return the sums of the groups of a date, with the length of the longest list if known."""
+    names = ("n_contacted", "n_known", "n_left", "sum_predicted", "sum_variance")
+    numbers = {row["scoring_id"] for row in groups if row["scoring_id"] is not None}
+    known = [lengths[number] for number in numbers if number in lengths]
+    return {
+        "date": date,
+        "scoring_id": max(numbers, default=None),
+        "n_scored": max(known, default=sum(row["n_outcomes"] for row in groups)),
+        **{name: sum(row[name] for row in groups) for name in names},
+    }
 
 
 def list_lengths(connection: Connection) -> list[Row]:

@@ -56,6 +56,13 @@ def insert_rows(connection: Connection, table: sa.Table, rows: Sequence[dict[str
         ]
         for row in rows
     ]
+    insert_values(connection, table, names, values)
+
+
+def insert_values(
+    connection: Connection, table: sa.Table, names: Sequence[str], values: Iterable[Sequence[Any]]
+) -> None:
+    """Insert rows of values as the database stores them, in the order of the names of columns."""
     quoted = ", ".join(f'"{name}"' for name in names)
     if connection.dialect.name == "postgresql":
         driver: Any = connection.connection.driver_connection

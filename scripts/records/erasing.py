@@ -15,6 +15,7 @@ from scripts.core.errors import RecordsError
 from scripts.records import (
     column_blocks,
     database,
+    outcome_records,
     score_erasure,
     tables,
 )
@@ -71,10 +72,13 @@ def replace_fingerprint(connection: Connection, run_id: int, fingerprint: str) -
 def erase_rows(engine: Engine, name: str) -> dict[str, int]:
     """Remove the outcomes, contacts and trials of a client, and return their numbers by table."""
     with database.writing(engine) as connection:
-        return {
+        outcome_records.forget_counts(connection, name)
+        n_removed = {
             table.name: connection.execute(table.delete().where(table.c.client == name)).rowcount
             for table in BY_CLIENT
         }
+        connection.execute(tables.outcome_groups.delete().where(outcome_records.IS_EMPTY))
+    return n_removed
 
 
 def is_row_of(logged: Sequence[Any], known: Sequence[Any]) -> bool:

@@ -1,36 +1,88 @@
 """Queries for the outcomes of clients: the last ones, counts beside the predictions, warnings."""
 
+import logging
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import accumulate, groupby
+from typing import Any
 
+import msgspec
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from msgspec import Struct
+from sqlalchemy.engine import Connection, Engine
 
+from scripts.core import progress
+from scripts.records import database
 from scripts.records.runs import Row, all_rows
-from scripts.records.tables import client_outcomes, erasures, outcome_counts, scorings
+from scripts.records.tables import (
+    AMONG_FIRST,
+    N_FIRST,
+    client_outcomes,
+    erasures,
+    outcome_counts,
+    outcome_groups,
+    scorings,
+)
 
-# A written outcome changes a page of each index as well. On SQLite the pages of a transaction stay
-# below the page cache, as those of `client_blocks.BATCH_BYTES` do.
-WRITTEN_BYTES = 500
+outcome, group = client_outcomes.c, outcome_groups.c
 # Fewer are counted in some hundredths of a second.
 MANY_OUTCOMES = 50_000
+# Outcomes and groups removed in a transaction.
+BATCH_OUTCOMES, BATCH_GROUPS = 10_000, 1_000
+# Groups counted in a transaction.
+BATCH_COUNTED = 64
+N_TENTHS = 10
+GROUPED = client_outcomes.join(outcome_groups, group.id == outcome.group_id)
+# The sum keeps SQLite from reading the outcomes group by group: few of them are listed.
+LISTED = client_outcomes.join(outcome_groups, group.id == outcome.group_id + 0)
+FACTS = [
+    outcome.client,
+    outcome.probability,
+    outcome.position,
+    *(column for column in group if column.name != "counts"),
+]
 # A run that was killed leaves outcomes of a scoring that is not whole.
 COUNTED = sa.or_(
-    client_outcomes.c.recorded_by.is_(None),
-    client_outcomes.c.recorded_by.not_in(sa.select(scorings.c.id).where(~scorings.c.is_whole)),
+    group.recorded_by.is_(None),
+    group.recorded_by.not_in(sa.select(scorings.c.id).where(~scorings.c.is_whole)),
 )
 # An exit of dated rows is known at once, and a stay only after the horizon. Before a stay of
 # the day is known, the exits of the day alone would make everybody a leaver. They wait until then.
-known_stays = client_outcomes.alias("known_stays")
+known_stays = outcome_groups.alias("known_stays")
 LAST_STAY = (
     sa.select(known_stays.c.as_of)
     .where(~known_stays.c.exited, known_stays.c.as_of.is_not(None))
+    .where(sa.exists().where(outcome.group_id == known_stays.c.id).correlate(known_stays))
     .order_by(known_stays.c.as_of.desc())
     .limit(1)
     .scalar_subquery()
 )
-JUDGED = sa.and_(
-    COUNTED, sa.or_(client_outcomes.c.as_of.is_(None), client_outcomes.c.as_of <= LAST_STAY)
-)
+JUDGED = sa.and_(COUNTED, sa.or_(group.as_of.is_(None), group.as_of <= LAST_STAY))
+# After an erasure or a correction.
+IS_EMPTY = ~sa.exists().where(outcome.group_id == group.id)
+
+log = logging.getLogger(__name__)
+
+
+class Tenth(Struct, frozen=True, array_like=True):
+    """Outcomes of a group with a probability in a tenth.
+
+    `sum_variance` is the sum of p (1 - p).
+    """
+
+    tenth: int
+    n_outcomes: int
+    sum_probability: float
+    sum_variance: float
+
+
+DECODER = msgspec.json.Decoder(list[Tenth])
+
+
+def count(tenths: Iterable[Tenth]) -> int:
+    """Return the number of outcomes of a group."""
+    return sum(tenth.n_outcomes for tenth in tenths)
 
 
 def warned_seconds(
@@ -44,34 +96,34 @@ def warned_seconds(
 
 def last_outcomes(connection: Connection, limit: int) -> list[Row]:
     """List the last outcomes of clients, newest first."""
-    query = sa.select(client_outcomes).where(COUNTED)
-    return all_rows(connection, query.order_by(client_outcomes.c.id.desc()).limit(limit))
+    query = sa.select(*FACTS).select_from(GROUPED).where(COUNTED)
+    newest = outcome.group_id.desc(), outcome.position.desc()
+    return all_rows(connection, query.order_by(*newest).limit(limit))
 
 
 def list_days(connection: Connection) -> list[str]:
     """List the days of the rows with an outcome, in ISO 8601."""
-    days = client_outcomes.c.as_of
-    query = sa.select(days).where(days.is_not(None)).distinct().order_by(days)
+    query = sa.select(group.as_of).where(group.as_of.is_not(None)).distinct().order_by(group.as_of)
     return list(connection.execute(query).scalars())
 
 
 def count_day(connection: Connection, day: str) -> tuple[int, int]:
     """Count those who stayed and those who left by the outcomes of rows of a day."""
-    exited = client_outcomes.c.exited
-    query = sa.select(exited, sa.func.count()).where(client_outcomes.c.as_of == day)
-    found = {bool(label): n for label, n in connection.execute(query.group_by(exited))}
-    return found.get(False, 0), found.get(True, 0)
+    found = [0, 0]
+    for row, tenths in read_groups(connection, group.as_of == day, group.exited):
+        found[row.exited] += count(tenths)
+    return found[0], found[1]
 
 
 def describe_state(connection: Connection) -> str:
     """Return a text that changes with each recorded, corrected, counted or erased outcome."""
-    outcome, erasure = client_outcomes.c, erasures.c
+    erasure = erasures.c
     newest_erasure = sa.select(erasure.id, erasure.state).order_by(erasure.id.desc()).limit(1)
     facts = [
         connection.execute(query).scalar()
         for query in (
-            sa.select(sa.func.max(outcome.id)),
-            sa.select(sa.func.max(outcome.run_id)),
+            sa.select(sa.func.max(group.id)),
+            sa.select(sa.func.max(group.run_id)),
             sa.select(sa.func.max(scorings.c.id)).where(scorings.c.is_whole),
         )
     ]
@@ -80,8 +132,8 @@ def describe_state(connection: Connection) -> str:
 
 def has_many(connection: Connection) -> bool:
     """Return whether there are so many outcomes that a page should not count them."""
-    newest = connection.execute(sa.select(sa.func.max(client_outcomes.c.id))).scalar()
-    return newest is not None and newest >= MANY_OUTCOMES
+    query = sa.select(outcome.group_id).offset(MANY_OUTCOMES - 1).limit(1)
+    return connection.execute(query).first() is not None
 
 
 def find_counts(connection: Connection, n_listed: int) -> bytes | None:
@@ -102,6 +154,78 @@ def record_counts(connection: Connection, n_listed: int, content: bytes, state: 
     )
 
 
+def count_rows(connection: Connection, group_ids: Sequence[int]) -> dict[int, list[Tenth]]:
+    """Count the outcomes of groups by tenth of the probability, by the id of the group."""
+    p = outcome.probability
+    # PostgreSQL rounds a number that is cast, and SQLite has no floor of its own.
+    is_sqlite = connection.dialect.name == "sqlite"
+    whole = sa.cast(p * N_TENTHS if is_sqlite else sa.func.floor(p * N_TENTHS), sa.Integer)
+    tenth = sa.case((whole >= N_TENTHS, N_TENTHS - 1), else_=whole)
+    facts = sa.func.count(), sa.func.sum(p), sa.func.sum(p * (1 - p))
+    query = sa.select(outcome.group_id, tenth, *facts).group_by(outcome.group_id, tenth)
+    counted: dict[int, list[Tenth]] = {group_id: [] for group_id in group_ids}
+    for start in range(0, len(group_ids), BATCH_GROUPS):
+        part = outcome.group_id.in_(group_ids[start : start + BATCH_GROUPS])
+        for row in connection.execute(query.where(part)):
+            counted[row[0]].append(Tenth(*row[1:]))
+    return counted
+
+
+def decode_counts(content: bytes | None) -> list[Tenth] | None:
+    """Return the recorded counts of a group, None for missing or damaged ones."""
+    try:
+        return None if content is None else DECODER.decode(content)
+    except msgspec.DecodeError as error:
+        log.warning("The counts of a group of outcomes are damaged, so it is counted: %s", error)
+        return None
+
+
+def read_groups(
+    connection: Connection, chosen: sa.ColumnElement[bool], *columns: sa.ColumnElement[Any]
+) -> list[tuple[sa.Row[Any], list[Tenth]]]:
+    """Read columns of the chosen groups beside the counts of their outcomes.
+
+    Groups without recorded counts are counted.
+    """
+    query = sa.select(group.id, group.counts, *columns)
+    rows = connection.execute(query.where(chosen).order_by(group.id)).all()
+    recorded = [decode_counts(row.counts) for row in rows]
+    uncounted = [row.id for row, tenths in zip(rows, recorded, strict=True) if tenths is None]
+    counted = count_rows(connection, uncounted)
+    return [
+        (row, counted[row.id] if tenths is None else tenths)
+        for row, tenths in zip(rows, recorded, strict=True)
+    ]
+
+
+def record_group_counts(engine: Engine) -> None:
+    """Record the counts of groups that have none, in short transactions."""
+    with database.reading(engine) as connection:
+        query = sa.select(group.id).where(group.counts.is_(None))
+        uncounted = connection.execute(query).scalars().all()
+    for start in range(0, len(uncounted), BATCH_COUNTED):
+        with database.writing(engine, is_one_of_many=True) as connection:
+            part = uncounted[start : start + BATCH_COUNTED]
+            set_counts(connection, count_rows(connection, part))
+        progress.advance()
+
+
+def set_counts(connection: Connection, counts: Mapping[int, Sequence[Tenth]]) -> None:
+    """Record the counts of some groups."""
+    if counts:
+        changed = outcome_groups.update().where(group.id == sa.bindparam("number"))
+        connection.execute(
+            changed.values(counts=sa.bindparam("content")),
+            [{"number": n, "content": msgspec.json.encode(each)} for n, each in counts.items()],
+        )
+
+
+def forget_counts(connection: Connection, client: str) -> None:
+    """Remove the counts with the outcomes of a client."""
+    of_client = sa.select(outcome.group_id).where(outcome.client == client)
+    connection.execute(outcome_groups.update().where(group.id.in_(of_client)).values(counts=None))
+
+
 def count_outcomes(connection: Connection, n_listed: int) -> dict[str, int]:
     """Count the outcomes: all, exits, listed clients, and exits of listed clients.
 
@@ -117,50 +241,49 @@ def count_outcomes(connection: Connection, n_listed: int) -> dict[str, int]:
     dict of str to int
         `n_outcomes`, `n_exits`, `n_listed`, `n_caught`.
     """
-    outcomes = client_outcomes.c
-    is_listed = outcomes.position <= n_listed
-    conditions = {
-        "n_exits": outcomes.exited, "n_listed": is_listed,
-        "n_caught": sa.and_(is_listed, outcomes.exited),
-    }  # fmt: skip
-    counts = [
-        sa.func.coalesce(sa.func.sum(sa.case((condition, 1), else_=0)), 0).label(name)
-        for name, condition in conditions.items()
+    sizes = [
+        (row.exited, count(tenths)) for row, tenths in read_groups(connection, JUDGED, group.exited)
     ]
-    query = sa.select(sa.func.count().label("n_outcomes"), *counts).where(JUDGED)
-    return {name: int(n) for name, n in connection.execute(query).one()._mapping.items()}
+    is_listed = outcome.position <= n_listed
+    if n_listed <= N_FIRST:
+        # With these words SQLite uses the index of the first clients.
+        is_listed = sa.and_(is_listed, sa.text(AMONG_FIRST))
+    query = sa.select(group.exited, sa.func.count()).select_from(LISTED)
+    listed = connection.execute(query.where(is_listed, JUDGED).group_by(group.exited)).all()
+    return {
+        "n_outcomes": sum(n for _, n in sizes),
+        "n_exits": sum(n for exited, n in sizes if exited),
+        "n_listed": sum(row[1] for row in listed),
+        "n_caught": sum(row[1] for row in listed if row[0]),
+    }
 
 
-def count_by_probability(connection: Connection, n_bins: int) -> list[tuple[int, int, int, float]]:
-    """Count the outcomes by bins of the probability: bin, outcomes, exits, sum of probabilities."""
-    outcomes = client_outcomes.c
-    scaled = outcomes.probability * n_bins
-    # PostgreSQL rounds a number that is cast, and SQLite has no floor of its own.
-    is_sqlite = connection.dialect.name == "sqlite"
-    whole = sa.cast(scaled if is_sqlite else sa.func.floor(scaled), sa.Integer)
-    number = sa.case((whole >= n_bins, n_bins - 1), else_=whole)
-    query = (
-        sa.select(
-            number, sa.func.count(), sa.func.sum(sa.case((outcomes.exited, 1), else_=0)),
-            sa.func.sum(outcomes.probability),
-        )
-        .where(JUDGED)
-        .group_by(number)
-    )  # fmt: skip
-    return [(int(row[0]), row[1], row[2], row[3]) for row in connection.execute(query)]
+def count_by_tenth(connection: Connection) -> list[tuple[int, int, int, float]]:
+    """Count the outcomes by tenths of the probability: tenth, outcomes, exits, sum of it."""
+    totals: dict[int, list[float]] = {}
+    for row, tenths in read_groups(connection, JUDGED, group.exited):
+        for tenth in tenths:
+            total = totals.setdefault(tenth.tenth, [0, 0, 0.0])
+            total[0] += tenth.n_outcomes
+            total[1] += tenth.n_outcomes if row.exited else 0
+            total[2] += tenth.sum_probability
+    return [(tenth, int(n), int(left), total) for tenth, (n, left, total) in sorted(totals.items())]
 
 
 def measure_warning(connection: Connection) -> tuple[int, float | None]:
     """Return the number of warned clients who left, and the median warning time in seconds."""
-    warned = client_outcomes.c.warned_s
-    counted = sa.select(sa.func.count(warned)).where(JUDGED)
-    n_warned = int(connection.execute(counted).scalar_one())
+    warned = sa.and_(JUDGED, group.warned_s.is_not(None))
+    sizes = sorted(
+        (float(row.warned_s), count(tenths))
+        for row, tenths in read_groups(connection, warned, group.warned_s)
+    )
+    ends = list(accumulate(n for _, n in sizes))
+    n_warned = ends[-1] if ends else 0
     if not n_warned:
         return 0, None
-    ordered = sa.select(warned).where(JUDGED, warned.is_not(None)).order_by(warned)
-    middle = ordered.offset((n_warned - 1) // 2).limit(2 - n_warned % 2)
-    values = list(connection.execute(middle).scalars())
-    return n_warned, sum(values) / len(values)
+    # The median is between two clients if their number is even.
+    middle = [sizes[bisect_right(ends, n)][0] for n in ((n_warned - 1) // 2, n_warned // 2)]
+    return n_warned, sum(middle) / 2
 
 
 def outcomes_of_client(connection: Connection, client: str) -> list[Row]:
@@ -168,6 +291,34 @@ def outcomes_of_client(connection: Connection, client: str) -> list[Row]:
 
     A run joins the outcomes of the latest date first, so the order of the records says little.
     """
-    query = sa.select(client_outcomes).where(COUNTED, client_outcomes.c.client == client)
-    newest = sa.func.coalesce(client_outcomes.c.as_of, "").desc(), client_outcomes.c.id.desc()
+    query = sa.select(*FACTS).select_from(GROUPED).where(COUNTED, outcome.client == client)
+    newest = sa.func.coalesce(group.as_of, "").desc(), group.id.desc()
     return all_rows(connection, query.order_by(*newest).limit(100))
+
+
+def remove_groups(engine: Engine, chosen: sa.ColumnElement[bool]) -> int:
+    """Remove groups with their outcomes in short transactions, and return the number of outcomes.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        The records.
+    chosen : sqlalchemy.ColumnElement of bool
+        The condition for the groups to remove.
+    """
+    sizes = sa.select(group.id, sa.func.count(outcome.group_id))
+    sizes = sizes.select_from(
+        outcome_groups.outerjoin(client_outcomes, outcome.group_id == group.id)
+    )
+    with database.reading(engine) as connection:
+        found = connection.execute(sizes.where(chosen).group_by(group.id)).all()
+    ends = list(accumulate(n_outcomes for _, n_outcomes in found))
+    for _, part in groupby(zip(ends, found, strict=True), lambda each: each[0] // BATCH_OUTCOMES):
+        numbers = [number for _, (number, _) in part]
+        for start in range(0, len(numbers), BATCH_GROUPS):
+            few = numbers[start : start + BATCH_GROUPS]
+            with database.writing(engine, is_one_of_many=True) as connection:
+                connection.execute(client_outcomes.delete().where(outcome.group_id.in_(few)))
+                connection.execute(outcome_groups.delete().where(group.id.in_(few)))
+            progress.advance()
+    return ends[-1] if ends else 0

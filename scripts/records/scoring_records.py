@@ -10,11 +10,11 @@ from msgspec import Struct, field
 from sqlalchemy.engine import Connection, Engine
 
 from scripts.core.errors import RecordsError
-from scripts.records import client_blocks, database, shadows
+from scripts.records import client_blocks, database, outcome_records, shadows
 from scripts.records.runs import Row, all_rows, first_row
 from scripts.records.tables import (
     BlockKind,
-    client_outcomes,
+    outcome_groups,
     scoring_models,
     scorings,
 )
@@ -36,8 +36,6 @@ LIST_KINDS = (
     *ORDERS.values(), BlockKind.LABELS, BlockKind.ABSENT, BlockKind.ABSENT_LABELS,
     BlockKind.HELD_OUT,
 )  # fmt: skip
-# Outcomes removed at a time.
-BATCH_OUTCOMES = 10_000
 
 log = logging.getLogger(__name__)
 
@@ -142,17 +140,6 @@ def newest_by_date(scorings: Sequence[Row]) -> list[Row]:
     return [of_date[0] for of_date in group_by_date(scorings)]
 
 
-def remove_outcomes(engine: Engine, scoring_id: int) -> None:
-    """Remove the outcomes recorded by a scoring, in short transactions."""
-    mine = sa.select(client_outcomes.c.id).where(client_outcomes.c.recorded_by == scoring_id)
-    n_removed = BATCH_OUTCOMES
-    while n_removed == BATCH_OUTCOMES:
-        part = mine.limit(BATCH_OUTCOMES).scalar_subquery()
-        with database.writing(engine) as connection:
-            gone = client_outcomes.delete().where(client_outcomes.c.id.in_(part))
-            n_removed = connection.execute(gone).rowcount
-
-
 def remove_broken_scorings(engine: Engine) -> None:
     """Remove the rest of a scoring left by a killed run."""
     with database.reading(engine) as connection:
@@ -161,7 +148,7 @@ def remove_broken_scorings(engine: Engine) -> None:
         ).scalars().all()  # fmt: skip
     for scoring_id in broken:
         client_blocks.remove_blocks(engine, scoring_id, BlockKind)
-        remove_outcomes(engine, scoring_id)
+        outcome_records.remove_groups(engine, outcome_groups.c.recorded_by == scoring_id)
         with database.writing(engine) as connection:
             connection.execute(scorings.delete().where(scorings.c.id == scoring_id))
 

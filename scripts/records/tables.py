@@ -7,7 +7,11 @@ import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 # Revision of these tables in records/migrations.
-VERSION = "0025"
+VERSION = "0026"
+
+# The outcomes of the first clients of a list have an index.
+N_FIRST = 10_000
+AMONG_FIRST = f"position <= {N_FIRST}"
 
 
 class Status(StrEnum):
@@ -474,40 +478,47 @@ client_blocks = sa.Table(
     sa.Column("content", sa.LargeBinary, nullable=False),
 )
 
-# Outcomes of clients, beside the score that they are joined to: the client's in the scoring
-# `scoring_id`, as of the date `as_of`. `warned_s` are the seconds from the first `high` to an exit.
-# An outcome counts once the scoring in `recorded_by` is whole. `previously` is the outcome before a
-# correction.
-client_outcomes = sa.Table(
-    "client_outcomes",
+# Outcomes of clients in groups, since a million of them come at once and have much in common: the
+# scoring of the score that they are joined to, the day `as_of` of the row, the band, the moment of
+# the first `high`, and whether the clients left. `warned_s` are the seconds from the first `high`
+# to an exit. The outcomes count once the scoring in `recorded_by` is whole. `previously` is the
+# outcome before a correction. A group has at most `outcome_writer.GROUP_SIZE` outcomes. `counts`
+# are the counts by tenth of the probability, as JSON (`outcome_records.Tenth`). They are missing
+# after a killed run or an erasure, and the outcomes themselves are counted then.
+outcome_groups = sa.Table(
+    "outcome_groups",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     of_run(),
     sa.Column("scoring_id", sa.Integer),
-    sa.Column("client", sa.Text, nullable=False, index=True),
-    sa.Column("as_of", sa.String(10)),
+    sa.Column("as_of", sa.String(10), index=True),
     sa.Column("known_at", UtcDateTime, nullable=False),
     sa.Column("exited", sa.Boolean, nullable=False),
     sa.Column("scored_at", UtcDateTime, nullable=False),
     sa.Column("release", sa.String(64), nullable=False),
-    sa.Column("probability", sa.Float, nullable=False),
     sa.Column("band", sa.String(8), nullable=False),
-    sa.Column("position", sa.Integer, nullable=False),
     sa.Column("first_high_at", UtcDateTime),
-    sa.Column("warned_s", sa.Float, index=True),
+    sa.Column("warned_s", sa.Float),
     sa.Column("recorded_by", sa.Integer, index=True),
     sa.Column("previously", sa.Boolean),
-    # All columns that are counted over all outcomes, a third of the table. New outcomes stand at
-    # the end, so that a million of them change few pages.
+    sa.Column("counts", sa.LargeBinary),
+)
+
+# The clients of the groups of outcomes. A company with a million clients has twelve million rows a
+# year, so there is no key of their own: the client and the group name an outcome.
+client_outcomes = sa.Table(
+    "client_outcomes",
+    metadata,
+    sa.Column("probability", sa.Float, nullable=False),
+    sa.Column("group_id", sa.Integer, nullable=False, index=True),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("client", sa.Text, nullable=False, index=True),
+    # Of a million clients few are among those to call, and they are counted for pages.
     sa.Index(
-        "ix_client_outcomes_counted",
-        "as_of",
-        "id",
+        "ix_client_outcomes_first",
         "position",
-        "exited",
-        "probability",
-        "warned_s",
-        "recorded_by",
+        sqlite_where=sa.text(AMONG_FIRST),
+        postgresql_where=sa.text(AMONG_FIRST),
     ),
 )
 

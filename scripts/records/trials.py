@@ -8,7 +8,13 @@ from msgspec import Struct
 from sqlalchemy.engine import Connection
 
 from scripts.records import outcome_records
-from scripts.records.tables import WorkKind, client_outcomes, client_work, trial_clients
+from scripts.records.tables import (
+    WorkKind,
+    client_outcomes,
+    client_work,
+    outcome_groups,
+    trial_clients,
+)
 
 # Names in one query; SQLite takes 32,766 values.
 BATCH_NAMES = 1_000
@@ -58,20 +64,29 @@ def outcome_of_each() -> sa.Subquery:
     A client with several outcomes left if one of them is an exit. The outcomes are counted in
     `n_outcomes` and `n_exits`.
     """
-    outcomes = client_outcomes.c
-    in_period = sa.and_(
-        outcomes.client == trial.client, outcomes.scored_at >= trial.enrolled_at,
-        outcomes.scored_at < trial.ends_at, outcome_records.JUDGED,
-    )  # fmt: skip
-    is_exit = sa.case((outcomes.exited, 1), else_=0)
+    outcomes, groups = client_outcomes.c, outcome_groups.c
+    is_exit = sa.case((groups.exited, 1), else_=0)
+    known = (
+        sa.select(
+            trial.id, sa.func.count().label("n_outcomes"), sa.func.sum(is_exit).label("n_exits")
+        )
+        .select_from(
+            trial_clients.join(client_outcomes, outcomes.client == trial.client).join(
+                outcome_groups, groups.id == outcomes.group_id
+            )
+        )
+        .where(groups.scored_at >= trial.enrolled_at, groups.scored_at < trial.ends_at)
+        .where(outcome_records.JUDGED)
+        .group_by(trial.id)
+        .subquery()
+    ).c
     return (
         sa.select(
             trial.id, trial.period, trial.band, trial.is_held_out,
-            sa.func.count(outcomes.id).label("n_outcomes"),
-            sa.func.coalesce(sa.func.sum(is_exit), 0).label("n_exits"),
+            sa.func.coalesce(known.n_outcomes, 0).label("n_outcomes"),
+            sa.func.coalesce(known.n_exits, 0).label("n_exits"),
         )
-        .select_from(trial_clients.outerjoin(client_outcomes, in_period))
-        .group_by(trial.id, trial.period, trial.band, trial.is_held_out)
+        .select_from(trial_clients.outerjoin(known.id.table, known.id == trial.id))
         .subquery()
     )  # fmt: skip
 

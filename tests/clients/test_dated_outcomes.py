@@ -8,17 +8,25 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
-import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from scripts.clients import client_history, dated_outcomes, worklist
-from scripts.clients.dated_outcomes import Joined, JoinFacts
+from scripts.clients.dated_outcomes import Joined
 from scripts.core.config import Config, WorklistSettings
 from scripts.core.errors import RecordsError
 from scripts.data import client_dates
 from scripts.data.dated_rows import CLIENT, DAY, LABEL, TableHistory
-from scripts.records import client_blocks, database, outcome_records, runs, scoring_records
-from scripts.records.tables import client_outcomes, outcome_counts, scorings
+from scripts.records import (
+    client_blocks,
+    database,
+    outcome_records,
+    outcome_writer,
+    runs,
+    scoring_records,
+)
+from scripts.records.outcome_writer import JoinFacts
+from scripts.records.tables import outcome_counts, scorings
+from tests.support import outcomes
 from tests.support.clientele import CLIENTS, FIRST, put_clients, score, serve
 
 LISTED = "2025-01-31"
@@ -60,10 +68,9 @@ def join(engine: Engine, history: TableHistory) -> Joined:
 
 def read_outcomes(engine: Engine) -> dict[str, tuple[bool, bool | None]]:
     """Return by client the outcome, and the one before a correction."""
-    known = client_outcomes.c
     with database.reading(engine) as connection:
-        rows = connection.execute(sa.select(known.client, known.exited, known.previously))
-        return {row.client: (row.exited, row.previously) for row in rows}
+        rows = outcomes.read_outcomes(connection)
+    return {row["client"]: (row["exited"], row["previously"]) for row in rows}
 
 
 def refuse(*given: Any, **named: Any) -> Any:
@@ -110,7 +117,7 @@ def test_a_join_that_was_killed_is_completed_by_the_next_run(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history = make_history(("x", LISTED, 1), ("y", LISTED, 0), ("z", LISTED, 0))
-    insert, n_written = client_blocks.insert_rows, 0
+    insert, n_written = client_blocks.insert_values, 0
 
     def insert_once(*given: Any) -> None:
         """Write the first batch alone."""
@@ -121,8 +128,8 @@ def test_a_join_that_was_killed_is_completed_by_the_next_run(
         insert(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(outcome_records, "WRITTEN_BYTES", client_blocks.BATCH_BYTES)
-        patch.setattr(client_blocks, "insert_rows", insert_once)
+        patch.setattr(outcome_writer, "WRITTEN_BYTES", client_blocks.BATCH_BYTES)
+        patch.setattr(client_blocks, "insert_values", insert_once)
         with pytest.raises(RecordsError, match="killed"):
             join(engine, history)
     assert len(read_outcomes(engine)) == 1

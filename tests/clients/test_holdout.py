@@ -14,8 +14,9 @@ from scripts.clients.work_input import ContactResult
 from scripts.core import keys
 from scripts.core.config import Config, CostSettings, WorklistSettings
 from scripts.records import clients, database, outcome_records, scoring_records, trials
-from scripts.records.tables import client_outcomes, client_work, trial_clients
+from scripts.records.tables import client_work, outcome_groups, trial_clients
 from tests.support.clientele import FIRST, ask, put_clients, score, serve
+from tests.support.outcomes import insert_outcomes
 from tests.support.trials import NOW, record_trial
 
 KEY = b"k" * 32
@@ -260,7 +261,7 @@ def test_an_outcome_counts_for_the_period_of_its_score(records: Connection) -> N
         "run_id": 1, "scoring_id": 1, "client": name, "known_at": NOW, "exited": False,
         "scored_at": early, "release": "r", "probability": 0.5, "band": "high", "position": 1,
     }  # fmt: skip
-    records.execute(client_outcomes.insert(), [connection_row])
+    insert_outcomes(records, [connection_row])
 
     (group,) = trials.count_groups(records)
 
@@ -271,11 +272,11 @@ def test_the_leavers_of_a_day_count_once_its_stays_are_known(records: Connection
     record_trial(records, held_out=False, n_left=2, n_stayed=3)
     days = ["2026-08-01", "2026-09-01", "2026-08-01", "2026-08-01", "2026-08-01"]
     for number, day in enumerate(days, start=1):
-        known = client_outcomes.update().where(client_outcomes.c.id == number)
+        known = outcome_groups.update().where(outcome_groups.c.id == number)
         records.execute(known.values(as_of=day))
 
     (before,) = trials.count_groups(records)
-    records.execute(client_outcomes.update().values(as_of="2026-09-01"))
+    records.execute(outcome_groups.update().values(as_of="2026-09-01"))
     (after,) = trials.count_groups(records)
 
     # Of 1 September one who left is known, and nobody who stayed.

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from scripts.records import check_records, client_work, database, outcome_records, runs
-from scripts.records.tables import WorkKind, client_outcomes, scorings
+from scripts.records.tables import WorkKind, scorings
+from tests.support.outcomes import insert_outcomes
 
 SCORED = datetime(2026, 8, 1, 12, tzinfo=UTC)
 KNOWN = SCORED + timedelta(days=40)
@@ -36,7 +37,7 @@ def test_clients_whom_somebody_tried_to_contact_do_not_judge_the_prediction(
             outcome | {"run_id": run_id, "client": name, "exited": name in ("left", "unreached")}
             for name in names
         ]
-        connection.execute(client_outcomes.insert(), rows)
+        insert_outcomes(connection, rows)
         work = {"actor": "ada", "contacted_by": "ada", "contacted_on": "2026-08-03"}
         client_work.record_work(
             connection,
@@ -86,7 +87,7 @@ def test_the_rows_of_a_day_are_one_list_for_the_shares_also_when_one_is_forgotte
             outcome | {"run_id": first, "client": "left", "scoring_id": 9, "exited": True},
             outcome | {"run_id": second, "client": "stayed", "scoring_id": 2, "exited": False},
         ]  # fmt: skip
-        connection.execute(client_outcomes.insert(), rows)
+        insert_outcomes(connection, rows)
 
         (sums,) = check_records.sum_outcomes(connection, second)
 
@@ -110,7 +111,7 @@ def test_the_outcome_of_the_newest_row_comes_first_whatever_was_recorded_first(
             | {"run_id": run_id, "as_of": day, "exited": day is not None and day > "2026-07"}
             for day in (None, "2026-07-31", "2026-06-30")
         ]
-        connection.execute(client_outcomes.insert(), rows)
+        insert_outcomes(connection, rows)
 
         found = outcome_records.outcomes_of_client(connection, "acme")
 

@@ -26,7 +26,8 @@ from scripts.records.client_blocks import BulkWriter, ClientBlock
 from scripts.records.clients import Selection
 from scripts.records.runs import Row
 from scripts.records.scored_clients import NO_MOMENT
-from scripts.records.tables import BlockKind, client_outcomes
+from scripts.records.tables import BlockKind, client_outcomes, outcome_groups
+from tests.support.outcomes import insert_outcomes
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -43,9 +44,9 @@ def last_scores(connection: Connection) -> dict[str, Row]:
     settled = {
         (row.scoring_id, row.client)
         for row in connection.execute(
-            sa.select(client_outcomes.c.scoring_id, client_outcomes.c.client).where(
-                outcome_records.COUNTED
-            )
+            sa.select(outcome_groups.c.scoring_id, client_outcomes.c.client)
+            .select_from(outcome_records.GROUPED)
+            .where(outcome_records.COUNTED)
         )
     }
     found: dict[str, Row] = {}
@@ -196,7 +197,7 @@ def record_outcome(engine: Engine, client: str, *, exited: bool) -> None:
         last = last_scores(connection)[client]
         run_id = runs.start_run(connection, NOW)
         row = {name: last[name] for name in facts} | {"known_at": NOW, "exited": exited}
-        client_blocks.insert_rows(connection, client_outcomes, [row | {"run_id": run_id}])
+        insert_outcomes(connection, [row | {"run_id": run_id}])
 
 
 def rename_clients(path: Path, texts: Sequence[str]) -> None:

@@ -18,9 +18,10 @@ from scripts.core.config import Config
 from scripts.data import client_dates, dataset
 from scripts.engine import choice
 from scripts.ingestion import Ingestion
-from scripts.records import check_records, clients, database, runs, scoring_records, tables
+from scripts.records import check_records, clients, database, runs, scoring_records
 from tests.support import monthly, recorded
 from tests.support.monthly import MONTHS, Company
+from tests.support.outcomes import read_outcomes
 
 # Names of columns as people choose them: Spark reads a dot in a name as a part of it.
 HEADER = monthly.HEADER.replace("users,seats", "users,no. of seats") + ",churned.on"
@@ -150,7 +151,7 @@ def describe_run(config: Config) -> dict[str, Any]:
         listed = clients.names_of_scoring(connection, scoring["id"], 10_000)
         scores = recorded.last_scores(connection)
         checks = check_records.list_checks(connection)
-        outcomes = connection.execute(sa.select(tables.client_outcomes)).mappings()
+        outcomes = read_outcomes(connection)
         joined = [[row["client"], row["as_of"], row["exited"]] for row in outcomes]
     return {
         "verdict": last["verdict"], "reason": last["reason"], "outcomes": sorted(joined),

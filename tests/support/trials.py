@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy.engine import Connection
 
 from scripts.records import runs, trials
-from scripts.records.tables import client_outcomes
+from tests.support.outcomes import insert_outcomes
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
@@ -31,8 +31,8 @@ def record_trial(
             for name in names
         ],
     )  # fmt: skip
-    connection.execute(
-        client_outcomes.insert(),
+    insert_outcomes(
+        connection,
         [
             common | {
                 "client": name, "known_at": NOW, "exited": number < n_left, "release": "r",
