@@ -152,6 +152,6 @@ def check_test_data(config: Config, place: str) -> None:
     if config.tests_latest_rows and not config.schema.date:
         raise ConfigError(
             f"{place}: the required field `test_data_path` is missing. It may be null, or left out,"
-            " only where schema.date is declared: the latest rows are then the test data. The"
+            " only where schema.date is declared: the latest rows are then the test data."
             " docs/configuration.md lists every key."
         )
