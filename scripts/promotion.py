@@ -18,7 +18,7 @@ from scripts.core.config import LATEST_ROWS, Config, Schema
 from scripts.core.errors import InsufficientDataError, NotMadeYetError
 from scripts.data import client_dates, dataset, kept_columns, schema_inference
 from scripts.data.arrays import Ints
-from scripts.engine import dated_ingest, mature_rows, pandas_engine
+from scripts.engine import dated_ingest, dated_notices, mature_rows, pandas_engine
 from scripts.model import logistic_model, metrics, paired_log_loss
 from scripts.model.logistic_model import Model
 from scripts.production import (
@@ -208,7 +208,7 @@ def read_dated_table(
         config.worklist.value,
     )
     read = dated_ingest.read_input(paths, schema, alone, client_dates.today())
-    immature = dated_ingest.explain_immature(read, config)
+    immature = dated_notices.explain_immature(read, config)
     if immature:
         raise InsufficientDataError(f"{immature} A replay needs the extracts of several months.")
     dated, written = mature_rows.select(read, schema), client_dates.dataset_schema(schema)

@@ -21,14 +21,14 @@ from scripts.data import (
 )
 from scripts.data.dated_rows import OF_TEST
 from scripts.data.outcomes import KnownOutcomes, RecordFit, RowOutcomes
-from scripts.engine import dated_ingest, mature_rows
+from scripts.engine import dated_ingest, dated_notices, labelled_rows, mature_rows
 from scripts.engine.dated_ingest import (
     ChosenRows,
     CleanMore,
     DatedIntake,
     EncodedRows,
-    LabelledRows,
 )
+from scripts.engine.labelled_rows import LabelledRows
 from scripts.engine.mature_rows import MatureInput
 
 log = logging.getLogger(__name__)
@@ -187,13 +187,13 @@ def ingest_files(
     """
     by_time = config.tests_latest_rows
     rows, read = read_input(paths, schema, config, today, bound_bytes)
-    clients, n_gone = find_todays(rows, read), dated_ingest.count_gone(read)
+    clients, n_gone = find_todays(rows, read), labelled_rows.count_gone(read)
     dated_ingest.check_trainable(read, config, clients, rows, n_gone=n_gone)
-    parts = dated_ingest.split(read, config)
+    parts = labelled_rows.split(read, config)
     content, n_rows, dropped = rows.encode(parts.is_training, clean_more)
     share = rows.choose_share(parts.is_test)
     test_parts, _, _ = rows.encode(parts.is_test, clean_more if by_time else None, share)
-    overlap = [] if by_time else dated_ingest.describe_overlap(
+    overlap = [] if by_time else dated_notices.describe_overlap(
         read.days, parts, rows.count_shared(parts.is_training, parts.is_test)
     )  # fmt: skip
     return dated_ingest.make_intake(

@@ -18,7 +18,6 @@ from scripts.data import (
     client_dates,
     csv_reader,
     csv_writer,
-    dataset,
     dated_files,
     dated_rows,
     key_spellings,
@@ -31,54 +30,16 @@ from scripts.data.cells import UNLABELLED
 from scripts.data.dated_rows import History, TableHistory
 from scripts.data.dated_table import DatedTable, PandasRows
 from scripts.data.deduplicate import Dropped
-from scripts.data.outcomes import KnownOutcomes, RowOutcomes
+from scripts.data.outcomes import KnownOutcomes
 from scripts.data.read_report import FileReading
 from scripts.data.time_split import TimeSplit
+from scripts.engine import dated_notices, labelled_rows
+from scripts.engine.labelled_rows import DataPeriods, LabelledRows, RespeltKeys, RowAccount
 
 CleanMore = Callable[[pd.DataFrame], pd.DataFrame]
 Flags = NDArray[np.bool_]
-# So many extracts with keys written otherwise are named in the log.
-MAX_SHOWN = 3
 
 log = logging.getLogger(__name__)
-
-
-class LabelledRows(Struct, frozen=True, kw_only=True):
-    """Dated rows with their outcomes, or groups of equal rows.
-
-    Arrays have an element per row or group. `n_rows` is the number of rows of each group, None if
-    each is one row. `days` are counted from 1970-01-01, and `of_test` are the rows of the folder of
-    test data. `find_fold` returns the rows of clients in the test fold. `n_repeated` earlier rows
-    of an equal client and day are left out.
-    """
-
-    days: NDArray[np.int64]
-    of_test: Flags
-    find_fold: Callable[[], Flags]
-    found: RowOutcomes
-    outcomes: KnownOutcomes
-    readings: Sequence[FileReading]
-    test_readings: Sequence[FileReading]
-    n_repeated: int
-    n_rows: NDArray[np.int64] | None = None
-
-    @property
-    def n_labelled(self) -> int:
-        """The number of rows with an outcome."""
-        return self.count(self.found.labels != UNLABELLED)
-
-    def count(self, chosen: Flags) -> int:
-        """Count the rows of the chosen elements."""
-        return int(chosen.sum() if self.n_rows is None else self.n_rows[chosen].sum())
-
-    def find_whole_days(self) -> NDArray[np.int64]:
-        """Return the days of the extracts of the input, without smaller additions, sorted."""
-        if not self.of_test.any():
-            # To choose all of them would copy them.
-            return client_dates.find_whole_days(self.days, self.n_rows)
-        of_input = ~self.of_test
-        n_rows = None if self.n_rows is None else self.n_rows[of_input]
-        return client_dates.find_whole_days(self.days[of_input], n_rows)
 
 
 class DatedInput(LabelledRows, frozen=True, kw_only=True):
@@ -90,45 +51,6 @@ class DatedInput(LabelledRows, frozen=True, kw_only=True):
     rows: DatedTable
     places: pd.DataFrame
     is_large: bool
-
-
-class RowAccount(Struct, frozen=True):
-    """The numbers of rows by their use."""
-
-    n_read: int
-    n_rejected: int
-    n_repeated: int
-    n_training: int
-    n_test: int
-    n_left_before: int
-    n_not_mature: int
-    n_between: int
-
-    def describe(self) -> str:
-        """Describe the use of every row, for the log."""
-        return (
-            f"Of {self.n_read} rows {self.n_training} are trained on, {self.n_test} are the test,"
-            f" {self.n_not_mature} are not mature, {self.n_between} lie between training and test,"
-            f" {self.n_left_before} are of clients who had left, {self.n_repeated} are repeated for"
-            f" a client and day, and {self.n_rejected} were rejected."
-        )
-
-
-class DataPeriods(Struct, frozen=True):
-    """The first and last days of the rows of training and test, in ISO 8601, None without rows."""
-
-    first_training_day: str | None
-    last_training_day: str | None
-    first_test_day: str | None
-    last_test_day: str | None
-
-
-class RespeltKeys(Struct, frozen=True):
-    """The day of an extract in ISO 8601, its keys written otherwise than before, and its rows."""
-
-    day: str
-    n_respelt: int
-    n_rows: int
 
 
 class DatedIntake(Struct, frozen=True):
@@ -334,26 +256,6 @@ def read_input(paths: Sequence[Path], schema: Schema, config: Config, today: int
     )  # fmt: skip
 
 
-def split(read: LabelledRows, config: Config) -> TimeSplit:
-    """Split the rows into training and test: by time, or by the folder of test data."""
-    days, found, of_test = read.days, read.found, read.of_test
-    if config.tests_latest_rows:
-        horizon_days = 0 if config.outcomes is None else config.outcomes.horizon_days
-        return time_split.split_rows(
-            read.find_fold, days, found.labels, found.is_mature, horizon_days,
-            read.n_rows,
-        )  # fmt: skip
-    is_training, is_test = found.is_mature & ~of_test, found.is_mature & of_test
-    return TimeSplit(
-        is_training=is_training,
-        is_test=is_test,
-        first_test_day=int(days[is_test].min()) if is_test.any() else None,
-        last_test_day=time_split.last_of(days, is_test),
-        last_training_day=time_split.last_of(days, is_training),
-        is_by_time=True,
-    )
-
-
 def encode_rows(table: pd.DataFrame, *, is_large: bool) -> Iterable[bytes]:
     """Encode rows as CSV, with Polars if imported already."""
     if not is_large:
@@ -362,218 +264,11 @@ def encode_rows(table: pd.DataFrame, *, is_large: bool) -> Iterable[bytes]:
     return encoded
 
 
-def find_periods(days: NDArray[np.int64], parts: TimeSplit) -> DataPeriods:
-    """Return the days of the rows of training and test.
-
-    Parameters
-    ----------
-    days : numpy.ndarray of shape (n_rows,)
-        The day of each row, or of each group of equal rows, counted from 1970-01-01.
-    parts : TimeSplit
-        Which rows are training, and which are the test.
-    """
-    ends = [
-        client_dates.first_and_last(days, chosen) for chosen in (parts.is_training, parts.is_test)
-    ]
-    return DataPeriods(
-        *(None if day is None else client_dates.format_day(day)
-          for of_part in ends for day in of_part or (None, None))
-    )  # fmt: skip
-
-
-def describe_split(parts: TimeSplit) -> list[str]:
-    """Return sentences about the days of training and test."""
-    if parts.first_test_day is None or parts.last_test_day is None:
-        return []
-    first, last = map(client_dates.format_day, (parts.first_test_day, parts.last_test_day))
-    shown = first if first == last else f"{first} to {last}"
-    if not parts.is_by_time:
-        return [
-            f"The test is a fifth of the clients as of {shown}: no earlier rows are mature, and a"
-            " test on clients of the same time says less about the next period."
-        ]
-    end = parts.last_training_day
-    trained = "" if end is None else f" Training ends with {client_dates.format_day(end)}."
-    return [f"The test rows are as of {shown}.{trained}"]
-
-
-def count_returned(known: KnownOutcomes, clients: pd.DataFrame, schema: Schema) -> int:
-    """Count today's clients who have left by a record of the day of their row or before."""
-    left = known.records[known.records[outcomes.LEFT].to_numpy(np.bool_)]
-    if left.empty:
-        return 0
-    named = clients[dataset.are_among(clients[schema.client_key], left[outcomes.KEY])]
-    if named.empty:
-        return 0
-    first = left.groupby(outcomes.KEY)[outcomes.DAY].min()
-    texts = {str(text): client_dates.iso_day(str(text)) for text in named[schema.as_of].unique()}
-    days = named[schema.as_of].astype("str").map(texts)
-    return int((named[schema.client_key].map(first) <= days).sum())
-
-
-def count_announced(read: LabelledRows) -> int:
-    """Count the clients in the newest extract known to leave within the horizon."""
-    whole = read.find_whole_days()
-    newest = whole[-1] if len(whole) else read.days.max()
-    is_announced = (read.found.labels == 1) & ~read.found.left_before & ~read.of_test
-    return read.count(is_announced & (read.days >= newest))
-
-
-def count_records(known: KnownOutcomes) -> int:
-    """Count the records of the outcome files, used and of a day to come."""
-    return len(known.records) + known.n_future
-
-
-def describe_leaving(read: LabelledRows, schema: Schema, n_gone: int) -> list[str]:
-    """Return a sentence about outcomes by a column of the rows, [] without one."""
-    until, leaving = read.outcomes.complete_until, schema.leaving_column
-    if leaving is None:
-        return []
-    end = "no day" if until is None else client_dates.format_day(until)
-    known, source = f"Outcomes are known up to {end}, by the column {leaving.column!r}. ", "it"
-    if count_records(read.outcomes):
-        # Then the sentence about the files says how far outcomes are known.
-        known, source = "", f"the column {leaving.column!r} or the files"
-    n_announced = count_announced(read)
-    announced = f" Nor are {n_announced} who leave within the horizon." if n_announced else ""
-    return [
-        f"{known}{n_gone} clients of the newest extract have left by {source}, and are not on the"
-        f" list.{announced}"
-    ]
-
-
-def describe_left_since(known: KnownOutcomes, newest: int) -> list[str]:
-    """Return a sentence about clients who left by a record after a day, [] without any."""
-    is_left = known.records[outcomes.LEFT].to_numpy(np.bool_)
-    is_later = (known.records[outcomes.DAY] > newest).to_numpy()
-    n_since = int(known.records[outcomes.KEY][is_left & is_later].nunique())
-    if not n_since:
-        return []
-    day = client_dates.format_day(newest)
-    return [f"{n_since} clients have left since {day} by the outcomes, and are not on the list."]
-
-
-def describe_records(known: KnownOutcomes, n_returned: int) -> list[str]:
-    """Return sentences about the records of outcome files, [] without records.
-
-    Of today's clients `n_returned` had left by them.
-    """
-    n_records = count_records(known)
-    if not n_records:
-        return []
-    returned = [
-        f"{n_returned} of today's clients had left by the outcomes, were missing in an extract, and"
-        " stand in the newest one again. They count as back, and are on the list."
-    ]
-    until = known.complete_until
-    end = "no day" if until is None else client_dates.format_day(until)
-    future = (
-        f" Of them {known.n_future} are of a day to come, and not used." if known.n_future else ""
-    )
-    contradicted = [
-        f"{known.n_contradicted} records of outcomes are not used: a later one, by file name and"
-        " line, says the opposite of the same client and day. Remove the wrong one."
-    ]
-    return [
-        f"Outcomes are known up to {end}: {n_records} records, {known.n_strangers} of them of"
-        f" clients in no client table.{future}",
-        *(contradicted if known.n_contradicted else []),
-        *(returned if n_returned else []),
-    ]
-
-
-def describe_gone(n_gone: int, schema: Schema) -> list[str]:
-    """Return a sentence about leavers by the outcome files in the newest extract."""
-    if not n_gone or schema.leaving_names:
-        return []
-    return [
-        f"{n_gone} clients of the newest extract had left by the outcomes, and are not on the list."
-        " Who is missing in an extract after leaving, and is in a later one, counts as back."
-    ]
-
-
-def find_respelt(read: LabelledRows, moves: pd.DataFrame) -> list[RespeltKeys]:
-    """Return the extracts with keys written otherwise than in the extract before.
-
-    `moves` are as from `key_spellings.find_moves`.
-    """
-    found = key_spellings.find_respelt(moves, read.find_whole_days())
-    return [
-        RespeltKeys(
-            client_dates.format_day(day), n_respelt, read.count(~read.of_test & (read.days == day))
-        )
-        for day, n_respelt in found.items()
-    ]
-
-
-def describe_respelt(respelt: Sequence[RespeltKeys], schema: Schema) -> list[str]:
-    """Return sentences about keys that are written otherwise, of the extracts with most of them."""
-    worst = sorted(respelt, key=lambda keys: -keys.n_respelt)[:MAX_SHOWN]
-    return [
-        f"{keys.n_respelt} clients of the extract as of {keys.day} are new, and their keys in"
-        f" {schema.client_key!r} are those of clients who have vanished, written otherwise, such as"
-        " with other leading zeros, capitals or another prefix. Correct the file, or they count as"
-        " other clients."
-        for keys in worst
-    ]
-
-
-def describe_outcomes(
-    read: LabelledRows, schema: Schema, n_returned: int, n_gone: int
-) -> list[str]:
-    """Return sentences about the outcomes of files and of a column of the rows.
-
-    Of today's clients `n_returned` had left by them, and are back. Further `n_gone` clients of the
-    newest extract have left.
-    """
-    whole = read.find_whole_days()
-    return [
-        *describe_leaving(read, schema, n_gone),
-        *describe_records(read.outcomes, n_returned),
-        *describe_gone(n_gone, schema),
-        *(describe_left_since(read.outcomes, int(whole[-1])) if len(whole) else []),
-    ]
-
-
 def count_shared(read: DatedInput, parts: TimeSplit, schema: Schema) -> tuple[int, int]:
     """Count the clients of the test also in training, and all clients of the test."""
     keys = read.places[schema.client_key]
     tested, trained = keys[parts.is_test].unique(), set(keys[parts.is_training])
     return sum(key in trained for key in tested), len(tested)
-
-
-def describe_overlap(
-    days: NDArray[np.int64], parts: TimeSplit, shared_clients: tuple[int, int]
-) -> list[str]:
-    """Return a sentence about the clients and days of a test folder also in training."""
-    if not parts.is_test.any():
-        return []
-    n_shared, n_clients = shared_clients
-    test_days = set(days[parts.is_test].tolist())
-    shared = test_days & set(days[parts.is_training].tolist())
-    newest, last = int(days.max()), max(test_days)
-    return [
-        f"{n_shared} of the {n_clients} clients of the test data and"
-        f" {len(shared)} of its {len(test_days)} days are in training, too. Its newest row is as of"
-        f" {client_dates.format_day(last)}, {newest - last} days before the newest row of all."
-    ]
-
-
-def count_rows(read: LabelledRows, parts: TimeSplit) -> RowAccount:
-    """Count the rows by their use."""
-    readings = [r for r in (*read.readings, *read.test_readings) if not r.refused]
-    left_before = read.found.left_before & ~parts.is_training & ~parts.is_test
-    is_mature = read.found.is_mature
-    return RowAccount(
-        n_read=sum(r.n_rows for r in readings),
-        n_rejected=sum(len(r.rejected) for r in readings),
-        n_repeated=read.n_repeated,
-        n_training=read.count(parts.is_training),
-        n_test=read.count(parts.is_test),
-        n_left_before=read.count(left_before),
-        n_not_mature=read.count(~is_mature & ~left_before),
-        n_between=read.count(is_mature & ~parts.is_training & ~parts.is_test & ~left_before),
-    )
 
 
 def find_todays(read: DatedInput, schema: Schema) -> tuple[pd.DataFrame, int]:
@@ -605,60 +300,11 @@ def list_history(read: DatedInput, schema: Schema) -> TableHistory:
     )
 
 
-def explain_outcomes(read: LabelledRows, config: Config) -> str:
-    """Return what keeps outcomes from being known, "" without declared outcomes."""
-    settings = config.outcomes
-    if settings is None:
-        return ""
-    if read.outcomes.readings:
-        return read_report.format_complaints(read.outcomes.readings)
-    if settings.input_folder_path is None:
-        return (
-            f"The column {config.schema.leaving_names[0]!r} tells the outcomes of the rows of an"
-            " extract once there is an extract that is later by the horizon."
-        )
-    key = settings.key or config.schema.client_key
-    return (
-        f"There is no CSV file in {settings.input_folder_path}: put those who left there, in the"
-        f" columns {key!r} and {settings.date!r}."
-    )
-
-
-def explain_immature(read: LabelledRows, config: Config) -> str:
-    """Return the reason for rows without any final outcome, or ""."""
-    if read.found.is_mature.any():
-        return ""
-    until = read.outcomes.complete_until
-    horizon = "" if config.outcomes is None else (
-        f" The horizon is {config.outcomes.horizon_days} days, and outcomes are known up to"
-        f" {'no day' if until is None else client_dates.format_day(until)}."
-    )  # fmt: skip
-    n_rows = read.count(np.ones(len(read.days), np.bool_))
-    return (
-        f"None of {n_rows} rows has an outcome that is known for good.{horizon}"
-        f" {explain_outcomes(read, config)}"
-    ).rstrip()
-
-
-def count_gone(read: LabelledRows) -> int:
-    """Count the clients in the newest extract who have left, by groups of rows."""
-    whole = read.find_whole_days()
-    newest = whole[-1] if len(whole) else read.days.max()
-    return read.count(read.found.is_gone & (read.days >= newest))
-
-
 def check_mature(read: LabelledRows, config: Config) -> None:
     """Raise if no row has a final outcome."""
-    reason = explain_immature(read, config)
+    reason = dated_notices.explain_immature(read, config)
     if reason:
         raise InsufficientDataError(reason)
-
-
-def find_lengths(read: LabelledRows) -> tuple[int, int | None]:
-    """Return the numbers of rows of the newest extract and of the extract before, or None."""
-    whole = read.find_whole_days()[-2:]
-    lengths = [read.count(~read.of_test & (read.days == day)) for day in whole] or [0]
-    return lengths[-1], lengths[0] if len(lengths) > 1 else None
 
 
 def check_trainable(
@@ -671,13 +317,13 @@ def check_trainable(
     ImmatureRowsError
         Today's clients can be scored by an earlier model all the same, and the files be checked.
     """
-    reason = explain_immature(read, config)
+    reason = dated_notices.explain_immature(read, config)
     if reason:
         raise ImmatureRowsError(
             reason,
             ReadRows(
                 read.readings, read.test_readings, read.outcomes.readings, clients, history,
-                find_lengths(read), n_gone,
+                labelled_rows.find_lengths(read), n_gone,
             ),
         )  # fmt: skip
 
@@ -743,7 +389,8 @@ def make_intake(
     notices : sequence of str
         Further sentences, after those about outcomes, keys and the split.
     """
-    n_returned, respelt = count_returned(read.outcomes, clients, schema), find_respelt(read, moves)
+    n_returned = labelled_rows.count_returned(read.outcomes, clients, schema)
+    respelt = labelled_rows.find_respelt(read, moves)
     return DatedIntake(
         n_labelled=read.n_labelled,
         dropped=chosen.dropped,
@@ -754,13 +401,13 @@ def make_intake(
         n_gone=n_gone,
         respelt=respelt,
         readings=read.readings,
-        account=count_rows(read, parts),
+        account=labelled_rows.count_rows(read, parts),
         history=history,
-        periods=find_periods(read.days, parts),
+        periods=labelled_rows.find_periods(read.days, parts),
         notices=[
-            *describe_outcomes(read, schema, n_returned, n_gone),
-            *describe_respelt(respelt, schema),
-            *describe_split(parts),
+            *dated_notices.describe_outcomes(read, schema, n_returned, n_gone),
+            *dated_notices.describe_respelt(respelt, schema),
+            *dated_notices.describe_split(parts),
             *notices,
         ],
         test_readings=read.test_readings,
@@ -803,12 +450,12 @@ def ingest_files(
     read = read_input(paths, schema, config, day)
     (clients, n_gone), history = find_todays(read, schema), list_history(read, schema)
     check_trainable(read, config, clients, history, n_gone=n_gone)
-    parts = split(read, config)
+    parts = labelled_rows.split(read, config)
     training, dropped = encode_clean(read, parts.is_training, clean_more, schema)
     test, _ = encode_clean(
         read, parts.is_test, clean_more if config.tests_latest_rows else None, schema
     )
-    overlap = [] if config.tests_latest_rows else describe_overlap(
+    overlap = [] if config.tests_latest_rows else dated_notices.describe_overlap(
         read.days, parts, count_shared(read, parts, schema)
     )  # fmt: skip
     keys, whole = read.places[schema.client_key], read.find_whole_days()

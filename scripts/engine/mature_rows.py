@@ -10,7 +10,8 @@ from scripts.core.config import Schema
 from scripts.data import client_dates, time_split
 from scripts.data.arrays import Ints
 from scripts.data.read_report import FileReading
-from scripts.engine.dated_ingest import DatedInput, LabelledRows
+from scripts.engine.dated_ingest import DatedInput
+from scripts.engine.labelled_rows import LabelledRows
 
 
 class MatureRows(Struct, frozen=True):

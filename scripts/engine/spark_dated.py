@@ -24,8 +24,15 @@ from scripts.data.cells import UNLABELLED
 from scripts.data.dated_rows import OF_TEST
 from scripts.data.outcomes import KnownOutcomes, RowOutcomes
 from scripts.data.polars_ranges import RowForm
-from scripts.engine import dated_ingest, mature_rows, store_folder
-from scripts.engine.dated_ingest import ChosenRows, DatedIntake, LabelledRows
+from scripts.engine import (
+    dated_ingest,
+    dated_notices,
+    labelled_rows,
+    mature_rows,
+    store_folder,
+)
+from scripts.engine.dated_ingest import ChosenRows, DatedIntake
+from scripts.engine.labelled_rows import LabelledRows
 from scripts.engine.mature_rows import MatureInput
 from scripts.engine.spark_ingest import SparkIntake
 from scripts.engine.store_folder import StoreFolder
@@ -188,13 +195,13 @@ def ingest_files(
     written = client_dates.dataset_schema(schema)
     with cluster.open_cluster(config.engine) as session:
         read = read_input(session, paths, schema, config, client_dates.today())
-        clients, n_gone = find_todays(read, schema), dated_ingest.count_gone(read)
+        clients, n_gone = find_todays(read, schema), labelled_rows.count_gone(read)
         history = ClusterHistory(config.engine, read.rows, schema)
         dated_ingest.check_trainable(read, config, clients, history, n_gone=n_gone)
-        parts, by_time = dated_ingest.split(read, config), config.tests_latest_rows
+        parts, by_time = labelled_rows.split(read, config), config.tests_latest_rows
         training = dated.select_groups(read.rows, read.groups[parts.is_training])
         test = dated.select_groups(read.rows, read.groups[parts.is_test])
-        overlap = [] if by_time else dated_ingest.describe_overlap(
+        overlap = [] if by_time else dated_notices.describe_overlap(
             read.days, parts, dated.count_shared(training, test, schema)
         )  # fmt: skip
         labels = spark_input.count_labels(training, written)

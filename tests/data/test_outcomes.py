@@ -11,7 +11,7 @@ import pytest
 from scripts.core.config import OutcomeSettings, Schema
 from scripts.data import dated_rows, outcomes
 from scripts.data.cells import EPOCH, UNLABELLED
-from scripts.engine import dated_ingest
+from scripts.engine import dated_notices
 
 SCHEMA = Schema(target="left", ids=("id",), numeric=("n",), date="snapshot")
 TODAY = date(2026, 12, 31).toordinal() - EPOCH
@@ -156,7 +156,7 @@ def test_records_that_contradict_each_other_are_counted_and_the_last_one_holds(
 
     assert known.n_contradicted == 1
     assert found.labels.tolist() == [1, 0, 1]
-    assert any("says the opposite" in line for line in dated_ingest.describe_records(known, 0))
+    assert any("says the opposite" in line for line in dated_notices.describe_records(known, 0))
 
 
 def test_clients_who_left_since_the_newest_extract_are_counted(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_clients_who_left_since_the_newest_extract_are_counted(tmp_path: Path) -
     rows = "id,left_on\na,2026-06-02\nb,2026-06-05\nc,2026-05-31\n"
     known, _ = read(tmp_path, table, settings(tmp_path), rows)
 
-    (notice,) = dated_ingest.describe_left_since(known, day("2026-05-31"))
+    (notice,) = dated_notices.describe_left_since(known, day("2026-05-31"))
 
     assert notice.startswith("2 clients have left since 2026-05-31")
 
