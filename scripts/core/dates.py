@@ -22,8 +22,11 @@ def is_of_months(date_format: str) -> bool:
     )
 
 
-# What MySQL and others write where there is no date, perhaps with a time of day.
-NO_DAY = r"(?:0000[-./]00[-./]00|00[-./]00[-./]0000|00000000)(?:[ T].*)?"
+# What MySQL and others write where there is no date, perhaps with a time of day, and words for it.
+NO_DAY = (
+    r"(?:0000[-./]00[-./]00|00[-./]00[-./]0000|00000000)(?:[ T].*)?"
+    r"|(?i:null|\(null\)|#?n/a|n\.a\.|na|none|nil|nan|nat)|--?"
+)
 NO_DAY_TEXT = re.compile(NO_DAY)
 # What SAP and others write for an end that is not known.
 NO_END = re.compile(
@@ -32,7 +35,7 @@ NO_END = re.compile(
 
 
 def is_no_day(text: str) -> bool:
-    """Return whether a text stands for no date, such as `0000-00-00`."""
+    """Return whether a text stands for no date, such as `0000-00-00` or `NULL`."""
     return NO_DAY_TEXT.fullmatch(text) is not None
 
 

@@ -10,6 +10,8 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import astuple
 
+from scripts.core import dates
+
 MIN_FRACTION = 0.99
 # Of more than this share of different cells hardly one comes back.
 MAX_DISTINCT_FRACTION = 0.5
@@ -82,8 +84,8 @@ def is_phone(text: str) -> bool:
 class KindCounts(Struct, frozen=True):
     """Numbers of filled cells of a column by kind, where parts of a column add up.
 
-    A phone number has a plus, a leading zero or a space. `n_words` are those of all
-    cells.
+    A phone number has a plus, a leading zero or a space. `n_words` are those of all cells, and
+    `n_no_days` are cells that stand for no date, such as NULL.
     """
 
     n_cells: int = 0
@@ -93,6 +95,7 @@ class KindCounts(Struct, frozen=True):
     n_urls: int = 0
     n_phones: int = 0
     n_words: int = 0
+    n_no_days: int = 0
 
     def __add__(self, other: "KindCounts") -> "KindCounts":
         """Return the counts of both parts."""
@@ -120,9 +123,10 @@ class KindCounts(Struct, frozen=True):
         -------
         ColumnKind
             A kind that 99 % of the filled cells have, OTHER for a column of numbers or categories.
+            Beside dates a cell may stand for no date.
         """
         needed = max(1.0, MIN_FRACTION * self.n_cells)
-        if self.n_dates >= needed:
+        if self.n_dates and self.n_dates + self.n_no_days >= needed:
             return ColumnKind.DATES
         # A band such as 1000-5000 comes back, a phone number hardly ever does.
         if self.n_phones >= needed and self.n_distinct > MAX_DISTINCT_FRACTION * self.n_cells:
@@ -153,10 +157,9 @@ class ColumnCounts(Struct, frozen=True):
 
 def count_kinds(counts: Mapping[str, int]) -> KindCounts:
     """Count the kinds of different filled cells, of which each stands in a number of rows."""
-    totals = [0] * 5
+    totals = [0] * 6
     for text, count in counts.items():
-        found = (is_date(text), is_email(text), is_url(text), is_phone(text))
-        for place, is_found in enumerate(found):
-            totals[place] += count * is_found
-        totals[-1] += count * len(text.split())
+        found = (is_date(text), is_email(text), is_url(text), is_phone(text), len(text.split()))
+        for place, number in enumerate((*found, dates.is_no_end(text))):
+            totals[place] += count * number
     return KindCounts(sum(counts.values()), len(counts), *totals)

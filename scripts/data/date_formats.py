@@ -1,7 +1,7 @@
 """Finds out the format of dates in texts and in the names of files."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 
 from scripts.core.config import ISO_FORMAT
@@ -34,10 +34,16 @@ FORMATS = (*DAY_FIRST, *MONTH_FIRST, *OTHERS, *NAMED)
 PACKED, YEARS = ("%Y%m", "%Y%m%d"), range(1900, 2101)
 # Formats in names of files, beside ISO 8601: "clients_31.03.2026.csv".
 NAME_FORMATS = {
-    "%d.%m.%Y": re.compile(r"(?<!\d)\d{1,2}\.\d{1,2}\.\d{4}(?!\d)"),
-    "%d-%m-%Y": re.compile(r"(?<!\d)\d{1,2}-\d{1,2}-\d{4}(?!\d)"),
-    "%d_%m_%Y": re.compile(r"(?<!\d)\d{1,2}_\d{1,2}_\d{4}(?!\d)"),
+    **{
+        form.replace("-", mark): re.compile(
+            rf"(?<!\d)\d{{1,2}}{re.escape(mark)}\d{{1,2}}{re.escape(mark)}\d{{{n_digits}}}(?!\d)"
+        )
+        for mark in (".", "-", "_")
+        for form, n_digits in (("%d-%m-%Y", 4), ("%m-%d-%Y", 4), ("%d-%m-%y", 2), ("%m-%d-%y", 2))
+    },
     "%d%m%Y": re.compile(r"(?<!\d)\d{8}(?!\d)"),
+    "%m%d%Y": re.compile(r"(?<!\d)\d{8}(?!\d)"),
+    "%y%m%d": re.compile(r"(?<!\d)\d{6}(?!\d)"),
 }
 
 
@@ -92,17 +98,26 @@ def find_formats(texts: Sequence[str]) -> list[str]:
     months = find_month_format(texts, MONTHS)
     if months:
         return [months]
-    found = [day + time for day in FORMATS for time in TIMES if fits(texts, day + time)]
-    days = {name: [day for day in parse_days(texts, name) if day] for name in found[:2]}
-    if len(found) > 1 and not is_regular(days[found[0]]) and is_regular(days[found[1]]):
-        found[0], found[1] = found[1], found[0]
-    return found
+    return put_likeliest_first(
+        {day + time: texts for day in FORMATS for time in TIMES if fits(texts, day + time)}
+    )
 
 
-def find_name_format(names: Sequence[str]) -> str | None:
-    """Return the format of dates in the names of files, if unlike ISO 8601."""
+def put_likeliest_first(found: Mapping[str, Sequence[str]]) -> list[str]:
+    """List formats, each with its texts: the second first if it alone is of a day of the month."""
+    names = list(found)
+    days = [[day for day in parse_days(found[name], name) if day] for name in names[:2]]
+    if len(names) > 1 and not is_regular(days[0]) and is_regular(days[1]):
+        names[0], names[1] = names[1], names[0]
+    return names
+
+
+def find_name_formats(names: Sequence[str]) -> list[str]:
+    """List the formats of dates in the names of files, if unlike ISO 8601, the likeliest first."""
+    found = {}
     for date_format, pattern in NAME_FORMATS.items():
-        found = [pattern.search(name) for name in names]
-        if all(found) and fits([match[0] for match in found if match], date_format):
-            return date_format
-    return None
+        matches = [match for match in map(pattern.search, names) if match]
+        texts = [match[0] for match in matches]
+        if len(texts) == len(names) and fits(texts, date_format):
+            found[date_format] = texts
+    return put_likeliest_first(found)

@@ -71,12 +71,17 @@ def find_key_column(table: pd.DataFrame, key: str, known: set[str]) -> str:
     return best if best and shares[best] >= MIN_KNOWN_FRACTION else ""
 
 
+def filled_days(column: pd.Series) -> list[str]:
+    """Return the first cells with a text that does not stand for no date."""
+    return [text for text in column if text and not dates.is_no_end(text)][:N_SAMPLED]
+
+
 def find_date_column(table: pd.DataFrame) -> tuple[str, str]:
     """Return the column of days and the format, preferably named after leaving."""
     found = []
     for name in (name for name in table.columns if name):
         # Of all rows, since a mistake is one of few different days.
-        formats = date_formats.find_formats([text for text in table[name] if text][:N_SAMPLED])
+        formats = date_formats.find_formats(filled_days(table[name]))
         if formats:
             found.append((leaving_words.is_leaving_date(name), name, formats[0]))
     _, name, form = max(found, key=lambda item: item[0], default=(False, "", ""))
@@ -85,7 +90,7 @@ def find_date_column(table: pd.DataFrame) -> tuple[str, str]:
 
 def is_mixed(column: pd.Series) -> bool:
     """Return whether nearly all filled cells are dates, and no format fits all of them."""
-    texts = [text for text in column if text][:N_SAMPLED]
+    texts = filled_days(column)
     n_dates = sum(map(column_kinds.is_date, texts))
     return n_dates >= MIN_FILLED_FRACTION * len(texts) > 0 and not date_formats.find_formats(texts)
 
@@ -96,7 +101,7 @@ def find_other_days(table: pd.DataFrame, taken: set[str]) -> list[str]:
         name
         for name in table.columns
         if name and name not in taken
-        and date_formats.find_formats([text for text in table[name] if text][:N_SAMPLED])
+        and date_formats.find_formats(filled_days(table[name]))
     ]  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from scripts.core import dates
 from scripts.core.config import NumberMarks, Schema
 from scripts.data import column_kinds, polars_numbers, polars_reader, polars_repeats
 from scripts.data.column_kinds import ColumnCounts, KindCounts
@@ -15,6 +16,7 @@ DATE, EMAIL, URL, PHONE = (
     f"^(?i:{pattern.pattern})$"
     for pattern in (column_kinds.DATE, column_kinds.EMAIL, column_kinds.URL, column_kinds.PHONE)
 )
+NO_DAY = f"^(?:{dates.NO_DAY}|{dates.NO_END.pattern})$"
 PHONE_SIGN = f"^(?:{column_kinds.PHONE_SIGN.pattern})"
 
 
@@ -71,6 +73,7 @@ def count_ascii_kinds(values: pl.DataFrame) -> KindCounts:
             n_digits.is_between(digits.start, digits.stop - 1) & CELL.str.contains(PHONE),
         ),
         n_words=int(values.select((CELL.str.count_matches(r"\S+") * COUNT).sum()).item()),
+        n_no_days=count_rows(values, CELL.str.contains(NO_DAY)),
     )
 
 

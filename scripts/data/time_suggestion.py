@@ -102,14 +102,6 @@ def find_kinds(table: pd.DataFrame, marks: Mapping[str, NumberMarks]) -> dict[st
     for name in table.columns:
         counts = table[name].value_counts()
         texts = {str(text): int(count) for text, count in counts.items() if text}
-        shown = {text: count for text, count in texts.items() if not dates.is_no_end(text)}
-        if (
-            shown
-            and len(shown) < len(texts)
-            and column_kinds.count_kinds(shown).kind(is_numeric=False) is ColumnKind.DATES
-        ):
-            kinds[name] = ColumnKind.DATES
-            continue
         n_numbers = sum(
             count for text, count in texts.items() if cells.is_number(text, marks[name])
         )
@@ -147,6 +139,9 @@ def find_date_columns(
             )
             continue
         formats[name] = found[0]
+        words = [text for text in table[name].unique() if dates.is_no_day(text)]
+        if words:
+            notices.append(f"In {name!r} {cells.shorten(words[0])} is taken for no date.")
         if len(found) > 1:
             notices.append(
                 f"The dates of {name!r} fit several formats; {found[0]!r} is taken. If that is"
@@ -239,9 +234,9 @@ def own_dates(table: pd.DataFrame, files: pd.Series, formats: Mapping[str, str])
     """
     fitting = []
     for name in formats:
-        if (table[name] == "").mean() > 1 - MIN_UNIQUE_FRACTION:
-            continue
         days = day_texts(table[name], formats[name])
+        if (days == "").mean() > 1 - MIN_UNIQUE_FRACTION:
+            continue
         per_file = days.groupby(files).nunique()
         is_stamp = bool((per_file == 1).all())
         is_panel = days.nunique() * MIN_ROWS_PER_DAY <= len(days)
@@ -250,17 +245,27 @@ def own_dates(table: pd.DataFrame, files: pd.Series, formats: Mapping[str, str])
     return [name for _, _, name in sorted(fitting, key=lambda found: found[:2], reverse=True)]
 
 
-def days_in_names(paths: Sequence[Path]) -> tuple[str, list[str]]:
-    """Return the format of the dates in the names of all files, with the days, or ""."""
+def days_in_names(paths: Sequence[Path]) -> tuple[str, list[str], str]:
+    """Find the dates in the names of all files.
+
+    Returns
+    -------
+    tuple of str, list of str and str
+        The format and the day of each file, with a notice about a second format that fits. All
+        empty where a name has no day.
+    """
     names = [path.name for path in paths]
-    for date_format in (ISO_FORMAT, date_formats.find_name_format(names)):
-        if date_format:
-            days = [name_dates.find_day(name, date_format) for name in names]
-            if None not in days:
-                return date_format, [
-                    str(np.datetime64(day, "D")) for day in days if day is not None
-                ]
-    return "", []
+    others = date_formats.find_name_formats(names)
+    for date_format in (ISO_FORMAT, *others[:1]):
+        days = [name_dates.find_day(name, date_format) for name in names]
+        if None in days:
+            continue
+        notice = "" if date_format == ISO_FORMAT or len(others) == 1 else (
+            f"The dates in the names of the files fit several formats; {date_format!r} is taken. If"
+            f" that is wrong, write {others[1]!r}."
+        )  # fmt: skip
+        return date_format, [str(np.datetime64(d, "D")) for d in days if d is not None], notice
+    return "", [], ""
 
 
 def is_leaving_date(
@@ -368,7 +373,7 @@ def find_layout(
     number = pd.Series(np.repeat(np.arange(len(files)), sizes), index=table.index)
     kinds = find_kinds(table, marks)
     formats, notices = find_date_columns(table, kinds)
-    by_name, days = days_in_names([file.path for file in files])
+    by_name, days, about_names = days_in_names([file.path for file in files])
     groups = {
         name: day_texts(table[name], formats[name]) for name in own_dates(table, number, formats)
     }
@@ -385,6 +390,7 @@ def find_layout(
     key, group = keys[own], groups[own]
     recurs = does_recur(table, key, group)
     has_days = bool(own or (by_name and (recurs or len(files) == 1)))
+    notices += [about_names] if about_names and has_days and not own else []
     notices += describe_repeats(files, table, key, parts[own]) if has_days else []
     others = {name: form for name, form in formats.items() if name != own}
     leaving = find_leaving_dates(table, others, group, has_days=has_days)

@@ -63,6 +63,15 @@ def test_one_cell_in_a_hundred_may_differ() -> None:
     assert count_kinds(days | {"unknown": 20}).kind(is_numeric=False) is ColumnKind.OTHER
 
 
+@pytest.mark.parametrize("word", ["NULL", "n/a", "-", "0000-00-00", "9999-12-31"])
+def test_dates_beside_words_for_no_date_are_dates(word: str) -> None:
+    days = {f"2026-03-{day:02d}": 1 for day in range(1, 11)}
+
+    assert count_kinds(days | {word: 500}).kind(is_numeric=False) is ColumnKind.DATES
+    assert count_kinds({word: 500}).kind(is_numeric=False) is not ColumnKind.DATES
+    assert count_kinds({"yes": 10, word: 500}).kind(is_numeric=False) is not ColumnKind.DATES
+
+
 def test_parts_of_a_column_add_up() -> None:
     cells = [f"2026-03-{day:02}" for day in range(1, 29)]
     halves = [count_kinds(dict.fromkeys(half, 2)) for half in (cells[:9], cells[9:])]

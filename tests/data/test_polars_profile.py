@@ -21,7 +21,7 @@ CELLS = [
     "März 3, 2026", "a@b.example", "é@b.example", "www.example.com", "WWW.example.com", "http://x",
     "b.example/c", "+49 30 123456", "030/123456", "0301234567", "(030) 12 34 56 x12", "1000-5000",
     "٣٤٥ ٦٧٨٩", "²³ 123456", "one two three four", "une phrase très longue", "1e5", "9" * 17,
-    "\uff11\uff12",
+    "\uff11\uff12", "NULL", "-", "0000-00-00", "31.12.9999",
 ]  # fmt: skip
 MARKS = [NumberMarks(), NumberMarks(decimal=",", thousands="."), NumberMarks(percent=True)]
 OPEN = Schema(

@@ -856,3 +856,39 @@ def test_a_folder_of_transactions_asks_for_a_row_per_client(
 
     with pytest.raises(DatasetError, match=r"'holder' stands in 3\.0 rows of a file on average"):
         suggested(tmp_path / "in")
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [("%m-%d-%Y", "%m-%d-%Y"), ("%d_%m_%Y", "%d_%m_%Y"), ("%d.%m.%y", "%d.%m.%y"),
+     ("%y%m%d", "%y%m%d"), ("%m%d%Y", "%m%d%Y")],
+)  # fmt: skip
+@pytest.mark.parametrize("day", [1, 6, 28])
+def test_days_in_names_are_of_the_order_that_has_the_same_day_of_each_month(
+    tmp_path: Path, form: str, expected: str, day: int
+) -> None:
+    names = [f"clients {date(2025, month, day).strftime(form)}.csv" for month in (2, 3, 4, 5)]
+    save_months(tmp_path / "in", names, churned=label)
+
+    suggestion = suggested(tmp_path / "in")
+
+    assert suggestion.section["date"] == {"column": "file_name", "format": expected}
+    is_ambiguous = day < 13 and form not in ("%y%m%d",)
+    assert ("fit several formats" in "\n".join(suggestion.notices)) == is_ambiguous
+
+
+def test_words_for_no_date_leave_a_column_of_dates_and_files_of_outcomes(tmp_path: Path) -> None:
+    def complaint(month: int, table: pd.DataFrame) -> list[str]:
+        """Return a day for a tenth of the clients."""
+        return [str(DAYS[month] - timedelta(days=i)) if i % 10 == 0 else "NULL" for i in range(N)]
+
+    save_months(tmp_path / "in", DATED, last_complaint=complaint)
+    day = ["2025-03-14" if i % 9 == 0 else "N/A" for i in range(N)]
+    save(make_clients(0)[["cust_no"]].assign(left_on=day), tmp_path / "outcomes" / "a.csv")
+
+    suggestion = suggested(tmp_path / "in")
+
+    assert "last_complaint" in suggestion.section["dates"]
+    assert "In 'last_complaint' 'NULL' is taken for no date." in suggestion.notices
+    assert suggestion.outcomes is not None
+    assert suggestion.outcomes["date"] == "left_on"
