@@ -1,7 +1,5 @@
 """The monitoring command: drift of the newest data and change of the F1 since deployment."""
 
-import logging
-
 import click
 
 from scripts.core.config import Config
@@ -19,8 +17,6 @@ HEADINGS = {
     "missing_drift_limit": "limit",
     "risk_shift": "log-odds",
 }
-
-log = logging.getLogger(__name__)
 
 
 def format_statistic(value: str | float | None) -> str:

@@ -349,6 +349,23 @@ def describe_repeats(
     return notices[:MAX_SHOWN_FILES]
 
 
+def group_rows(
+    table: pd.DataFrame, number: pd.Series, formats: Mapping[str, str], days: Sequence[str]
+) -> dict[str, pd.Series]:
+    """Return the day of each row by each column that may have the days, and under "" by the file.
+
+    `number` is that of the file of each row, and `days` are those of the files, if known.
+    """
+    own = own_dates(table, number, formats)
+    of_files = number.map(dict(enumerate(days))) if days else number
+    return {**{name: day_texts(table[name], formats[name]) for name in own}, "": of_files}
+
+
+def find_day_numbers(table: pd.DataFrame, number: pd.Series, names: Sequence[str]) -> str:
+    """Return a sentence about a column with the day of each file as a number, "" without one."""
+    return day_numbers.find_own(table, number, {n: bool(OWN_DATE_NAME.search(n)) for n in names})
+
+
 def find_layout(
     files: Sequence[FileTable], marks: Mapping[str, NumberMarks], measures: set[str]
 ) -> TimeLayout:
@@ -374,10 +391,7 @@ def find_layout(
     kinds = find_kinds(table, marks)
     formats, notices = find_date_columns(table, kinds)
     by_name, days, about_names = days_in_names([file.path for file in files])
-    groups = {
-        name: day_texts(table[name], formats[name]) for name in own_dates(table, number, formats)
-    }
-    groups[""] = number.map(dict(enumerate(days))) if by_name else number
+    groups = group_rows(table, number, formats, days)
     # Two files of a day, such as an extract and its correction, each have a client once.
     parts = {own: group.astype(str) + " " + number.astype(str) for own, group in groups.items()}
     keys = {
@@ -396,9 +410,7 @@ def find_layout(
     leaving = find_leaving_dates(table, others, group, has_days=has_days)
     dates_before = {name: form for name, form in others.items() if name not in leaving}
     plain = [name for name in table.columns if name and name not in (key, *formats)]
-    hint = "" if has_days else day_numbers.find_own(
-        table, number, {name: bool(OWN_DATE_NAME.search(name)) for name in plain}
-    )  # fmt: skip
+    hint = "" if has_days else find_day_numbers(table, number, plain)
     notices += [hint] if hint else []
     return TimeLayout(
         key=key,

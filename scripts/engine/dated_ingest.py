@@ -1,6 +1,5 @@
 """Ingestion of dated files: rows of training, rows of the test, and today's clients."""
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,8 +37,6 @@ from scripts.engine.labelled_rows import DataPeriods, LabelledRows, RespeltKeys,
 
 CleanMore = Callable[[pd.DataFrame], pd.DataFrame]
 Flags = NDArray[np.bool_]
-
-log = logging.getLogger(__name__)
 
 
 class DatedInput(LabelledRows, frozen=True, kw_only=True):

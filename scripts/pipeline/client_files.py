@@ -1,7 +1,6 @@
 """The files of an installation with possible rows of a client: our own, and the company's."""
 
 import hashlib
-import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,8 +21,6 @@ MAX_LINES = 5
 # What a rejected row shows of its cell, at the end of the reason.
 FOUND = re.compile(rb", found (?:'|\")[^\n]*?(\"?)$", re.MULTILINE)
 FILLER = b"x"
-
-log = logging.getLogger(__name__)
 
 
 class TableFile(Struct, frozen=True):

@@ -1,6 +1,5 @@
 """Files of an object store: listing, identity and download by Hadoop."""
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +18,6 @@ from scripts.spark import cluster
 # Hadoop's prefixes of files without data, such as _SUCCESS, and of unfinished files.
 HIDDEN = (".", "_")
 NO_INODE = 0
-
-log = logging.getLogger(__name__)
 
 
 class StoredFile(NamedTuple):
