@@ -16,7 +16,7 @@ from scripts.api.request_rows import (
 )
 from scripts.api.responses import Fault
 from scripts.core.config import AS_OF, FILE_NAME, ISO_FORMAT, Schema
-from scripts.core.dates import parse_date
+from scripts.core.dates import is_no_day, parse_date
 from scripts.data import client_dates
 from scripts.data.cells import EPOCH, EXAMPLE, LARGEST_NUMBER
 
@@ -88,6 +88,14 @@ def as_day(value: object, date_format: str) -> int:
     if not isinstance(value, str):
         raise ValueError("no text")
     return parse_date(value.strip(), date_format).toordinal() - EPOCH
+
+
+def is_blank(value: object) -> bool:
+    """Return whether a member is no date, as a cell of a file may be, such as `0000-00-00`."""
+    if isinstance(value, str):
+        text = value.strip()
+        return not text or is_no_day(text)
+    return value is None
 
 
 def divide(above: float | None, below: float | None) -> float | None:
@@ -182,7 +190,7 @@ class DatedRows:
     def _days_since(self, row: Row, place: int, name: str, day: int | None) -> float | None:
         """Return the days from a date to the day of the row, None for a missing date."""
         value = row[name]
-        if value is None or (isinstance(value, str) and not value.strip()):
+        if is_blank(value):
             return None
         date_format = self._schema.date_formats[name]
         then = self._convert(place, name, value, date_format)

@@ -46,6 +46,9 @@ def derive(*rows: dict[str, Any], **members: Any) -> dict[str, list[Any]]:
         ({"as_of": None}, {"as_of": None}, 60),
         ({"signup": None}, {}, math.nan),
         ({"signup": " "}, {}, math.nan),
+        # As a cell of a file without a date.
+        ({"signup": "0000-00-00"}, {}, math.nan),
+        ({"signup": " NULL "}, {}, math.nan),
         ({"signup": "31.12.2026"}, {}, -245),
     ],
 )
