@@ -9,7 +9,8 @@ from scripts.core.config import OutcomeSettings, Schema
 from scripts.data import dated_rows, outcomes, time_split
 from scripts.data.cells import UNLABELLED
 from scripts.data.dated_rows import OF_TEST
-from scripts.data.outcomes import KnownOutcomes, RowOutcomes
+from scripts.data.known_outcomes import KnownOutcomes
+from scripts.data.outcomes import RowOutcomes
 
 Flags = NDArray[np.bool_]
 

@@ -15,12 +15,14 @@ from scripts.core.errors import DatasetError
 from scripts.data import (
     client_dates,
     judged_rows,
-    outcomes,
+    outcome_files,
     read_report,
     table_reader,
 )
 from scripts.data.dated_rows import OF_TEST
-from scripts.data.outcomes import KnownOutcomes, RecordFit, RowOutcomes
+from scripts.data.known_outcomes import KnownOutcomes
+from scripts.data.outcome_files import RecordFit
+from scripts.data.outcomes import RowOutcomes
 from scripts.engine import dated_ingest, dated_notices, labelled_rows, mature_rows
 from scripts.engine.dated_ingest import (
     ChosenRows,
@@ -39,8 +41,8 @@ def read_outcomes(derived: Any, config: Config, schema: Schema, today: int) -> K
     settings = config.outcomes
     if settings is None:
         return KnownOutcomes()
-    paths = outcomes.list_files(settings)
-    read = [outcomes.read_records(path, settings, schema) for path in paths]
+    paths = outcome_files.list_files(settings)
+    read = [outcome_files.read_records(path, settings, schema) for path in paths]
     records, fits = [records for records, _ in read], [RecordFit()] * len(read)
     days, counts = [], []
     for part in derived.iterate():
@@ -48,12 +50,12 @@ def read_outcomes(derived: Any, config: Config, schema: Schema, today: int) -> K
         of_part = places[schema.as_of].to_numpy(np.int64)
         days += [int(of_part.min()), int(of_part.max())]
         counts.append(client_dates.count_days(of_part, ~places[OF_TEST].to_numpy(np.bool_)))
-        found = outcomes.count_fits(records, places, schema, settings.horizon_days)
+        found = outcome_files.count_fits(records, places, schema, settings.horizon_days)
         fits = [before + fit for before, fit in zip(fits, found, strict=True)]
-    known = outcomes.accept(read, fits, (min(days), max(days)), settings, schema, today)
+    known = outcome_files.accept(read, fits, (min(days), max(days)), settings, schema, today)
     of_parts, n_rows = map(np.concatenate, zip(*counts, strict=True))
     whole = client_dates.find_whole_days(of_parts, n_rows)
-    return outcomes.complete_by_rows(known, whole, settings, schema)
+    return outcome_files.complete_by_rows(known, whole, settings, schema)
 
 
 def judge(

@@ -20,6 +20,7 @@ from scripts.data import (
     dated_files,
     dated_rows,
     key_spellings,
+    outcome_files,
     outcomes,
     read_report,
     table_reader,
@@ -29,7 +30,7 @@ from scripts.data.cells import UNLABELLED
 from scripts.data.dated_rows import History, TableHistory
 from scripts.data.dated_table import DatedTable, PandasRows
 from scripts.data.deduplicate import Dropped
-from scripts.data.outcomes import KnownOutcomes
+from scripts.data.known_outcomes import KnownOutcomes
 from scripts.data.read_report import FileReading
 from scripts.data.time_split import TimeSplit
 from scripts.engine import dated_notices, labelled_rows
@@ -238,11 +239,11 @@ def read_input(paths: Sequence[Path], schema: Schema, config: Config, today: int
         raise DatasetError(f"No usable row was found. {read_report.format_complaints(readings)}")
     known = KnownOutcomes()
     if settings is not None:
-        paths_of_outcomes = outcomes.list_files(settings)
-        known = outcomes.read_outcomes(paths_of_outcomes, settings, table, schema, today)
+        paths_of_outcomes = outcome_files.list_files(settings)
+        known = outcome_files.read_outcomes(paths_of_outcomes, settings, table, schema, today)
         of_input = ~table[dated_rows.OF_TEST].to_numpy(np.bool_)
         whole = client_dates.find_whole_days(table[schema.as_of].to_numpy(np.int64), of_input)
-        known = outcomes.complete_by_rows(known, whole, settings, schema)
+        known = outcome_files.complete_by_rows(known, whole, settings, schema)
     found = outcomes.label_rows(table, known, settings, schema)
     return DatedInput(
         days=table[schema.as_of].to_numpy(np.int64),

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scripts.core.config import Config, Schema
-from scripts.data import client_dates, outcomes, read_report
-from scripts.data.outcomes import KnownOutcomes
+from scripts.data import client_dates, known_outcomes, read_report
+from scripts.data.known_outcomes import KnownOutcomes
 from scripts.data.time_split import TimeSplit
 from scripts.engine import labelled_rows
 from scripts.engine.labelled_rows import LabelledRows, RespeltKeys
@@ -52,9 +52,9 @@ def describe_leaving(read: LabelledRows, schema: Schema, n_gone: int) -> list[st
 
 def describe_left_since(known: KnownOutcomes, newest: int) -> list[str]:
     """Return a sentence about clients who left by a record after a day, [] without any."""
-    is_left = known.records[outcomes.LEFT].to_numpy(np.bool_)
-    is_later = (known.records[outcomes.DAY] > newest).to_numpy()
-    n_since = int(known.records[outcomes.KEY][is_left & is_later].nunique())
+    is_left = known.records[known_outcomes.LEFT].to_numpy(np.bool_)
+    is_later = (known.records[known_outcomes.DAY] > newest).to_numpy()
+    n_since = int(known.records[known_outcomes.KEY][is_left & is_later].nunique())
     if not n_since:
         return []
     day = client_dates.format_day(newest)

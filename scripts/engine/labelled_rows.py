@@ -8,9 +8,10 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from scripts.core.config import Config, Schema
-from scripts.data import client_dates, dataset, key_spellings, outcomes, time_split
+from scripts.data import client_dates, dataset, key_spellings, known_outcomes, time_split
 from scripts.data.cells import UNLABELLED
-from scripts.data.outcomes import KnownOutcomes, RowOutcomes
+from scripts.data.known_outcomes import KnownOutcomes
+from scripts.data.outcomes import RowOutcomes
 from scripts.data.read_report import FileReading
 from scripts.data.time_split import TimeSplit
 
@@ -135,13 +136,13 @@ def find_periods(days: NDArray[np.int64], parts: TimeSplit) -> DataPeriods:
 
 def count_returned(known: KnownOutcomes, clients: pd.DataFrame, schema: Schema) -> int:
     """Count today's clients who have left by a record of the day of their row or before."""
-    left = known.records[known.records[outcomes.LEFT].to_numpy(np.bool_)]
+    left = known.records[known.records[known_outcomes.LEFT].to_numpy(np.bool_)]
     if left.empty:
         return 0
-    named = clients[dataset.are_among(clients[schema.client_key], left[outcomes.KEY])]
+    named = clients[dataset.are_among(clients[schema.client_key], left[known_outcomes.KEY])]
     if named.empty:
         return 0
-    first = left.groupby(outcomes.KEY)[outcomes.DAY].min()
+    first = left.groupby(known_outcomes.KEY)[known_outcomes.DAY].min()
     texts = {str(text): client_dates.iso_day(str(text)) for text in named[schema.as_of].unique()}
     days = named[schema.as_of].astype("str").map(texts)
     return int((named[schema.client_key].map(first) <= days).sum())

@@ -15,14 +15,15 @@ from scripts.core.errors import DatasetError
 from scripts.core.files import RemotePath
 from scripts.data import (
     client_dates,
-    outcomes,
+    outcome_files,
     polars_dataset,
     polars_reader,
     read_report,
 )
 from scripts.data.cells import UNLABELLED
 from scripts.data.dated_rows import OF_TEST
-from scripts.data.outcomes import KnownOutcomes, RowOutcomes
+from scripts.data.known_outcomes import KnownOutcomes
+from scripts.data.outcomes import RowOutcomes
 from scripts.data.polars_ranges import RowForm
 from scripts.engine import (
     dated_ingest,
@@ -63,7 +64,7 @@ def list_outcome_files(config: Config) -> list[Path]:
     if isinstance(place, RemotePath):
         copies = config.output_folder_path / artifacts.FETCHED_OUTCOMES
         return files.list_tables(StoreFolder(place).fetch(copies))
-    return outcomes.list_files(config.outcomes)
+    return outcome_files.list_files(config.outcomes)
 
 
 def read_outcomes(rows: DataFrame, config: Config, schema: Schema, today: int) -> KnownOutcomes:
@@ -72,16 +73,16 @@ def read_outcomes(rows: DataFrame, config: Config, schema: Schema, today: int) -
     if settings is None:
         return KnownOutcomes()
     paths = list_outcome_files(config)
-    read = [outcomes.read_records(path, settings, schema) for path in paths]
+    read = [outcome_files.read_records(path, settings, schema) for path in paths]
     records = [records for records, _ in read]
     fits = dated.find_fits(rows, records, schema, settings.horizon_days) if records else []
     counted = rows.groupBy(column(schema.as_of), column(OF_TEST)).count().toArrow().to_pandas()
     days = counted[schema.as_of].to_numpy(np.int64)
     n_rows = np.where(counted[OF_TEST], 0, counted[dated.N_ROWS]).astype(np.int64)
     first_and_last = int(days.min()), int(days.max())
-    known = outcomes.accept(read, fits, first_and_last, settings, schema, today)
+    known = outcome_files.accept(read, fits, first_and_last, settings, schema, today)
     whole = client_dates.find_whole_days(days, n_rows)
-    return outcomes.complete_by_rows(known, whole, settings, schema)
+    return outcome_files.complete_by_rows(known, whole, settings, schema)
 
 
 def with_addresses(known: KnownOutcomes, config: Config) -> KnownOutcomes:

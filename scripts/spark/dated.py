@@ -16,13 +16,14 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from scripts.core.config import EngineSettings, OutcomeSettings, Schema
-from scripts.data import client_dates, dated_rows, key_spellings, outcomes, polars_dated
+from scripts.data import client_dates, dated_rows, key_spellings, outcome_files, polars_dated
 from scripts.data.arrays import Ints
 from scripts.data.cells import UNLABELLED
 from scripts.data.dated_rows import OF_TEST
 from scripts.data.judged_rows import judge_rows
 from scripts.data.key_spellings import IS_NEW, KEY, PLACE
-from scripts.data.outcomes import KnownOutcomes, RecordFit
+from scripts.data.known_outcomes import KnownOutcomes
+from scripts.data.outcome_files import RecordFit
 from scripts.data.polars_ranges import RowForm
 from scripts.data.read_report import FileReading
 from scripts.spark import cluster, dataset, read_input
@@ -85,7 +86,7 @@ def find_fits(
 
     def work(read: pa.Table) -> pa.Table:
         """Count the fitting records of the clients of a task."""
-        fits = outcomes.count_fits(shared.value, places_of(read, schema), schema, horizon_days)
+        fits = outcome_files.count_fits(shared.value, places_of(read, schema), schema, horizon_days)
         return pa.Table.from_pylist([{FILE: n, **asdict(fit)} for n, fit in enumerate(fits)], kinds)
 
     found = cluster.map_partitions(rows, work, kinds).toArrow().to_pandas()

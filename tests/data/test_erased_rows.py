@@ -15,7 +15,8 @@ from scripts.core.errors import DatasetError
 from scripts.data import (
     csv_reader,
     dataset,
-    outcomes,
+    known_outcomes,
+    outcome_files,
     polars_ranges,
     polars_reader,
     read_report,
@@ -103,9 +104,9 @@ def test_outcomes_of_an_erased_client_are_rejected(tmp_path: Path) -> None:
     schema = Schema(ids=("id",), key="id", date="day", numeric=("a",), categorical=())
 
     with refusing("x"):
-        records, reading = outcomes.read_records(path, settings, schema)
+        records, reading = outcome_files.read_records(path, settings, schema)
 
-    assert records[outcomes.KEY].tolist() == ["y"]
+    assert records[known_outcomes.KEY].tolist() == ["y"]
     assert len(reading.rejected) == 1
 
 

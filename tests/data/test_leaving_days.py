@@ -10,7 +10,8 @@ import pytest
 from scripts.core.config import LeavingColumn, OutcomeSettings, Schema
 from scripts.data import dated_rows, leaving_days, outcomes
 from scripts.data.cells import EPOCH, UNLABELLED
-from scripts.data.outcomes import KnownOutcomes, RowOutcomes
+from scripts.data.known_outcomes import KnownOutcomes
+from scripts.data.outcomes import RowOutcomes
 
 SCHEMA = Schema(target="left", ids=("id",), numeric=("n",), date="snapshot", leaving="churn_date")
 STATUS = Schema(

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from scripts.core.config import OutcomeSettings, Schema
-from scripts.data import dated_rows, outcomes
+from scripts.data import dated_rows, known_outcomes, outcome_files, outcomes
 from scripts.data.cells import EPOCH, UNLABELLED
 from scripts.engine import dated_notices
 
@@ -45,12 +45,12 @@ def settings(folder: Path, horizon_days: int = 90, **more: str) -> OutcomeSettin
 
 def read(
     folder: Path, table: pd.DataFrame, chosen: OutcomeSettings, *contents: str
-) -> tuple[outcomes.KnownOutcomes, outcomes.RowOutcomes]:
+) -> tuple[known_outcomes.KnownOutcomes, outcomes.RowOutcomes]:
     paths = []
     for number, content in enumerate(contents):
         paths.append(folder / f"{number}.csv")
         paths[-1].write_text(content)
-    known = outcomes.read_outcomes(paths, chosen, table, SCHEMA, TODAY)
+    known = outcome_files.read_outcomes(paths, chosen, table, SCHEMA, TODAY)
     return known, outcomes.label_rows(table, known, chosen, SCHEMA)
 
 
@@ -79,7 +79,7 @@ def test_who_left_is_gone_until_an_extract_without_a_row_of_the_client(tmp_path:
     content = "id,left_on\nkept,2026-02-10\nback,2026-02-10\ntwice,2026-02-10\ntwice,2026-05-31\n"
     known, _ = read(tmp_path, table, settings(tmp_path), content)
     whole = np.array([day(text) for text in days])
-    known = outcomes.complete_by_rows(known, whole, settings(tmp_path), SCHEMA)
+    known = outcome_files.complete_by_rows(known, whole, settings(tmp_path), SCHEMA)
 
     found = outcomes.label_rows(table, known, settings(tmp_path), SCHEMA)
 
@@ -96,7 +96,7 @@ def test_a_later_label_of_those_who_stayed_means_back(tmp_path: Path) -> None:
     content = "id,left_on,gone\na,2026-02-10,1\na,2026-03-20,0\nb,2026-02-10,1\n"
     known, _ = read(tmp_path, table, chosen, content)
     whole = np.array([day(text) for text in days])
-    known = outcomes.complete_by_rows(known, whole, chosen, SCHEMA)
+    known = outcome_files.complete_by_rows(known, whole, chosen, SCHEMA)
 
     found = outcomes.label_rows(table, known, chosen, SCHEMA)
 
@@ -270,7 +270,7 @@ def simulate(seed: int, horizon_days: int) -> tuple[float, float, float]:
     left_on = {f"c{client}": int(start + leave[client]) for client in range(n)}
     seen = {client: at for client, at in left_on.items() if at <= end}
     records = pd.DataFrame({"key": list(seen), "day": list(seen.values()), "left": True})
-    known = outcomes.KnownOutcomes(records, int(records["day"].max()))
+    known = known_outcomes.KnownOutcomes(records, int(records["day"].max()))
     chosen = OutcomeSettings(
         input_folder_path=Path("outcomes"), date="left_on", horizon_days=horizon_days
     )
