@@ -199,7 +199,9 @@ def main(
     if outcomes:
         page = query_records(
             config,
-            lambda connection: client_history.outcomes_page(connection, settings, config.api),
+            lambda connection: client_history.outcomes_page(
+                connection, settings, config.api, config.retention.outcome_days
+            ),
         )
         text = format_json(page) if chosen is Format.JSON else formatting.format_outcomes(page)
     elif calling:

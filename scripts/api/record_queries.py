@@ -223,7 +223,9 @@ class RecordQueries:
 
     def outcomes(self, config: Config) -> Outcomes:
         """Return the measured success of earlier predictions."""
-        return client_history.outcomes_page(self._connection, config.worklist, config.api)
+        return client_history.outcomes_page(
+            self._connection, config.worklist, config.api, config.retention.outcome_days
+        )
 
     def calling(self, config: Config) -> CallingEffect:
         """Return whether calling helps."""

@@ -315,7 +315,10 @@ def record_counts(engine: Engine, settings: WorklistSettings) -> None:
 
 
 def outcomes_page(
-    connection: Connection, settings: WorklistSettings, api: ApiSettings = AUTO
+    connection: Connection,
+    settings: WorklistSettings,
+    api: ApiSettings = AUTO,
+    kept_days: int | None = None,
 ) -> Outcomes:
     """Return the outcomes beside the predictions, with precision and recall of the worklist.
 
@@ -327,6 +330,8 @@ def outcomes_page(
         With the capacity of the team. So many clients of each scoring count as listed.
     api : ApiSettings
         The limits of the bands.
+    kept_days : int, optional
+        The age of the oldest outcomes, None for all outcomes.
     """
     n_listed = worklist.list_length(settings)
     counted = outcome_metrics.follow_up(count_outcomes(connection, n_listed))
@@ -341,6 +346,8 @@ def outcomes_page(
     if counted.is_enough:
         left, listed = map(worklist.format_share, (precision, recall))
         text = f"Of those listed {left} left; of those who left {listed} were listed."
+    if kept_days is not None:
+        text += f" Outcomes older than {kept_days} days are forgotten."
     return Outcomes(
         is_enough=counted.is_enough,
         text=text,
@@ -363,4 +370,5 @@ def outcomes_page(
             for row in shown
         ],
         release=None if scoring is None else scoring["release"],
+        kept_days=kept_days,
     )

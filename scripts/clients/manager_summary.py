@@ -156,7 +156,9 @@ def describe_calls(connection: Connection, config: Config, since: datetime | Non
 
 def describe_predictions(connection: Connection, config: Config) -> Facts:
     """Describe whether the predictions came true."""
-    page = client_history.outcomes_page(connection, config.worklist, config.api)
+    page = client_history.outcomes_page(
+        connection, config.worklist, config.api, config.retention.outcome_days
+    )
     facts = [("Did they come true?", page.text)]
     if page.is_enough:
         missed = f"{page.n_missed:,} exits missed, {page.n_false_alarms:,} listed clients stayed"

@@ -383,3 +383,4 @@ class Outcomes(Struct, frozen=True, kw_only=True):
     n_warned: Count
     outcomes: list[OutcomeEntry]
     release: str | None
+    kept_days: int | None = None

@@ -352,7 +352,8 @@ class WorklistSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Numbers of kept runs, releases, scorings, history rows and logged predictions.
 
-    `inputs` is whether the input files of kept runs are kept.
+    `inputs` is whether the input files of kept runs are kept. `outcome_days` is the age of the
+    oldest outcomes in days, None for all outcomes.
     """
 
     runs: Annotated[int, Meta(ge=2)] = 30
@@ -361,6 +362,7 @@ class RetentionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     history: Annotated[int, Meta(ge=2)] = 10_000
     predictions: Annotated[int, Meta(ge=1)] = 100_000
     inputs: bool = False
+    outcome_days: Annotated[int, Meta(ge=90)] | None = None
 
 
 class SmtpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

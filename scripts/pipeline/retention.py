@@ -12,14 +12,14 @@
 import logging
 import shutil
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy.engine import Engine
 
 from scripts.core import artifacts, files
 from scripts.core.artifacts import Kind
-from scripts.core.config import Config
+from scripts.core.config import Config, RetentionSettings
 from scripts.core.files import RemotePath
 from scripts.pipeline import kept_inputs
 from scripts.production import withdrawals
@@ -27,6 +27,7 @@ from scripts.records import (
     database,
     failed_logins,
     list_deliveries,
+    outcome_records,
     predictions,
     runs,
     scoring_records,
@@ -116,6 +117,14 @@ def remove_old_releases(prod_folder: Path, n_kept: int, served: Sequence[str] = 
     return len(outdated)
 
 
+def forget_old_outcomes(engine: Engine, settings: RetentionSettings) -> int:
+    """Remove the outcomes older than `retention.outcome_days`, and return their number."""
+    if settings.outcome_days is None:
+        return 0
+    before = datetime.now(UTC) - timedelta(days=settings.outcome_days)
+    return outcome_records.forget_old(engine, before)
+
+
 def remove_old_files(engine: Engine, config: Config, model_stamp: str | None) -> None:
     """Remove files, releases and scores of clients beyond the retention settings.
 
@@ -132,6 +141,8 @@ def remove_old_files(engine: Engine, config: Config, model_stamp: str | None) ->
         served = runs.served_releases(connection)
         wanted = runs.input_hashes(connection, config.retention.runs, model_stamp)
     n_scores = scoring_records.forget_old_scores(engine, config.retention.scorings)
+    # After the scores, since outcomes of kept scores stay.
+    n_outcomes = forget_old_outcomes(engine, config.retention)
     spared = frozenset() if model_stamp is None else frozenset({model_stamp})
     n_removed = sum(
         remove_all_but_latest(folder, config.retention.runs, spared)
@@ -139,11 +150,11 @@ def remove_old_files(engine: Engine, config: Config, model_stamp: str | None) ->
     )
     n_releases = remove_old_releases(config.prod_deployment_path, config.retention.releases, served)
     n_inputs = kept_inputs.remove_unused(config, wanted if config.retention.inputs else set())
-    if n_removed or n_releases or n_scores or n_inputs:
+    if n_removed or n_releases or n_scores or n_outcomes or n_inputs:
         log.info(
-            "Removed the files of %d old runs, %d old releases, %d old scores of clients and %d"
-            " kept inputs.",
-            n_removed, n_releases, n_scores, n_inputs,
+            "Removed the files of %d old runs, %d old releases, %d old scores and %d old outcomes"
+            " of clients, and %d kept inputs.",
+            n_removed, n_releases, n_scores, n_outcomes, n_inputs,
         )  # fmt: skip
 
 

@@ -18,6 +18,8 @@ from scripts.records.runs import Row, all_rows
 from scripts.records.tables import (
     AMONG_FIRST,
     N_FIRST,
+    BlockKind,
+    client_blocks,
     client_outcomes,
     erasures,
     outcome_counts,
@@ -287,6 +289,25 @@ def measure_warning(connection: Connection) -> tuple[int, float | None]:
     # The median is between two clients if their number is even.
     middle = [sizes[bisect_right(ends, n)][0] for n in ((n_warned - 1) // 2, n_warned // 2)]
     return n_warned, sum(middle) / 2
+
+
+def forget_old(engine: Engine, before: datetime) -> int:
+    """Remove the outcomes known before a moment, and return their number.
+
+    Outcomes of scorings whose scores are kept stay, since dated rows would be joined to them again.
+    """
+    with_scores = sa.select(client_blocks.c.scoring_id).where(
+        client_blocks.c.kind == BlockKind.SCORES
+    )
+    is_of_kept = sa.and_(group.scoring_id.is_not(None), group.scoring_id.in_(with_scores))
+    is_old = sa.and_(group.known_at < before, ~is_of_kept)
+    with database.reading(engine) as connection:
+        if connection.execute(sa.select(group.id).where(is_old).limit(1)).first() is None:
+            return 0
+    with database.writing(engine) as connection:
+        # They are no longer true from the first removed outcome on.
+        connection.execute(outcome_counts.delete())
+    return remove_groups(engine, is_old)
 
 
 def outcomes_of_client(connection: Connection, client: str) -> list[Row]:

@@ -3,7 +3,9 @@
 import logging
 import math
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,7 +19,7 @@ from scripts.data import dataset, polars_reader, table_reader
 from scripts.model import logistic_model
 from scripts.pipeline import retention
 from scripts.records import clients, database, runs, scoring_records
-from scripts.records.tables import Verdict
+from scripts.records.tables import Verdict, outcome_groups
 from tests.conftest import write_csv
 from tests.support import recorded
 from tests.support.clientele import (
@@ -234,6 +236,40 @@ def test_old_scorings_are_forgotten_but_the_last_score_of_each_client(config: Co
     put_clients(config, ["gone,0,7,3,1"], "outcome.csv")
     score(kept)
     assert [row["client"] for row in ask(config, recorded.list_outcomes)] == ["gone"]
+
+
+def test_outcomes_are_kept_for_ever_unless_days_are_set(config: Config) -> None:
+    def with_retention(**changes: Any) -> Config:
+        """Return the installation with other settings of retention."""
+        kept = msgspec.structs.replace(config.retention, scorings=2, **changes)
+        return msgspec.structs.replace(config, retention=kept)
+
+    serve(config, FIRST)
+    for month in range(5):
+        put_clients(config, [f"x,{month},7,3,", *["y,0,7,3,"] * (month == 0)], "x.csv")
+        if month == 1:
+            put_clients(config, ["y,0,7,3,1"], "y.csv")
+        score(with_retention())
+    with (
+        database.open_records(config.database_url) as engine,
+        database.writing(engine) as connection,
+    ):
+        old = datetime.now(UTC) - timedelta(days=91)
+        connection.execute(outcome_groups.update().values(known_at=old))
+    told = []
+    for days in (None, 92, 90):
+        kept = with_retention(outcome_days=days)
+        with database.open_records(config.database_url) as engine:
+            retention.remove_old_files(engine, kept, None)
+        settings = kept.worklist, kept.api, days
+        told.append(ask(config, client_history.outcomes_page, *settings))
+
+    assert [page.n_outcomes for page in told] == [1, 1, 0]
+    assert "forgotten" not in told[0].text
+    assert told[1].text.endswith("Outcomes older than 92 days are forgotten.")
+    # A client whose outcome is forgotten is not scored anew.
+    score(with_retention())
+    assert ask(config, recorded.list_outcomes) == []
 
 
 def test_the_log_counts_clients_and_names_none(

@@ -209,6 +209,7 @@ WRONG_VALUES: list[tuple[dict[str, Any], str]] = [
     ({"api": {"timeout_s": 0}}, r"api\.timeout_s"),
     ({"retention": {"runs": 1}}, r"retention\.runs"),
     ({"retention": {"releases": 1}}, r"retention\.releases"),
+    ({"retention": {"outcome_days": 89}}, r"retention\.outcome_days"),
     ({"engine": "abacus"}, r"engine\.name"),
     ({"engine": {"name": "polars"}}, r"engine\.name"),
     ({"engine": 1}, "engine"),

@@ -270,6 +270,30 @@ def test_groups_are_removed_with_their_outcomes(
     assert outcome_records.remove_groups(engine, outcome_groups.c.as_of == "2026-06-30") == 0
 
 
+def test_old_outcomes_are_forgotten_unless_their_scores_are_kept(engine: Engine) -> None:
+    write(engine, make_outcomes(60))
+    before = read(engine)
+    with database.writing(engine) as connection:
+        early = outcome_groups.c.as_of == "2026-06-30"
+        known_at = NOW - timedelta(days=100)
+        connection.execute(outcome_groups.update().where(early).values(known_at=known_at))
+        block = {"kind": tables.BlockKind.SCORES, "bucket": 0, "n_clients": 1, "content": b""}
+        connection.execute(tables.client_blocks.insert().values(scoring_id=2, **block))
+        outcome_records.record_counts(connection, 10, b"{}", "state")
+
+    n_kept_all = outcome_records.forget_old(engine, NOW - timedelta(days=101))
+    n_removed = outcome_records.forget_old(engine, NOW - timedelta(days=99))
+
+    found = read(engine)
+    is_old = [row["as_of"] == "2026-06-30" and row["scoring_id"] == 1 for row in before]
+    assert (n_kept_all, n_removed) == (0, sum(is_old))
+    kept = {row["client"] for row, old in zip(before, is_old, strict=True) if not old}
+    assert {row["client"] for row in found} == kept
+    assert count_all(engine) == count_one_by_one(found)
+    with database.reading(engine) as connection:
+        assert connection.execute(sa.select(tables.outcome_counts)).first() is None
+
+
 def test_an_outcome_takes_little_room_with_its_indexes(engine: Engine) -> None:
     n_outcomes = 20_000
     outcomes = make_outcomes(n_outcomes)
