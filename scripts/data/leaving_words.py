@@ -9,7 +9,8 @@ import unicodedata
 # Of members, subscribers, devices, students and tenants.
 OTHER_WORDS = (
     r"resign|withdr(?:awn|ew)|disconnected|(?<![a-z])ceased|(?<![a-z])departed|moved.?out|"
-    r"drop(?:ped)?[ _.-]?out|(?:no|non|not)[ _.-]?renew"
+    r"drop(?:ped)?[ _.-]?out|(?:no|non|not)[ _.-]?renew|(?<![a-z])former[ _.-]?"
+    r"(?:client|customer|member|user|subscriber|tenant|student|employee)"
 )
 # Of "ungekündigt" the client has not left, and "Kündigungsfrist" is a term of the contract.
 OTHER_LANGUAGES = (
@@ -50,9 +51,9 @@ ACTIVE_FLAG = re.compile(
     re.I,
 )
 STAYED = re.compile(
-    r"(is|has|was|still)?(retain|retention|stay|activ|renew|loyal|remain|kept|keep|continu|"
-    r"subscri|alive|current|existing|aktiv|actif|attiv|actief|bestand|bestehend|ungekue?ndigt|"
-    r"geblieben|verlanger|fidel|abonne)"
+    r"(is|has|was|still)?(retain|retention|stay|activ|renew|loyal|remain|kept|keep|continu|still(?![a-z])|"
+    r"subscri|alive|current|existing|aktiv|actif|attiv|actief|bestand|"
+    r"bestehend|ungekue?ndigt|geblieben|verlanger|fidel|abonne)"
 )
 NEGATIONS = frozenset({"no", "non", "not", "un", "nicht", "kein", "keine", "pas"})
 # The reason for leaving, known of leavers only, is no status.

@@ -60,13 +60,17 @@ QUARTERS = (
     rf"(?<!\d){YEAR}[ ._-]?q(?P<quarter>[1-4])(?!\d)",
     rf"(?<![a-z])q(?P<quarter>[1-4])[ ._-]?{YEAR}(?!\d)",
 )
-OTHER_FORMS = [re.compile(form) for form in (*NAMED_MONTHS, MONTH_FIRST, *WEEKS, *QUARTERS)]
+# Weeks before months: KW05-2026 is no month.
+OTHER_FORMS = [re.compile(form) for form in (*NAMED_MONTHS, *WEEKS, *QUARTERS, MONTH_FIRST)]
+N_MONTHS = 12
 
 Found = re.Match[str]
 
 
 def last_day(year: int, month: int) -> date:
-    """Return the last day of a month."""
+    """Return the last day of a month, of which there are twelve."""
+    if month > N_MONTHS:
+        raise ValueError(f"expected a month, got {month}")
     return date(year + month // 12, month % 12 + 1, 1) - timedelta(days=1)
 
 
@@ -115,8 +119,13 @@ def find_plain_day(name: str) -> date | None:
 def find_formatted_day(name: str, date_format: str) -> date | None:
     """Return the last date of a format in a name, or None."""
     parts = re.split(r"(%.)", date_format)
+    # Without marks between them day and month have two digits: 2026 is no date of %y%m%d.
+    is_packed = not any(parts[::2])
+    directives = {
+        n: form.replace("1,", "") if is_packed else form for n, form in DIRECTIVES.items()
+    }
     pattern = "".join(
-        DIRECTIVES.get(part, OTHER_DIRECTIVE) if part.startswith("%") else re.escape(part)
+        directives.get(part, OTHER_DIRECTIVE) if part.startswith("%") else re.escape(part)
         for part in parts
     )
     for text in reversed(re.findall(rf"(?<!\d){pattern}(?!\d)", name)):

@@ -153,6 +153,9 @@ def test_todays_row_is_the_latest_of_the_newest_extract() -> None:
         ("Kunden_31.03.2026.csv", "%Y-%m-%d", None),
         ("abonnes_2026-W05.csv", "%Y-%m-%d", "2026-02-01"),
         ("KW5 2026.csv", "%Y-%m-%d", "2026-02-01"),
+        ("KW05-2026.csv", "%Y-%m-%d", "2026-02-01"),
+        ("clients_2026-47.csv", "%Y-%m-%d", None),
+        ("clients_47-2026.csv", "%Y-%m-%d", None),
         ("members 2026 Q1.csv", "%Y-%m-%d", "2026-03-31"),
         ("Q4_2026.csv", "%Y-%m-%d", "2026-12-31"),
         ("Clients 31 February 2026.csv", "%Y-%m-%d", None),
@@ -228,3 +231,14 @@ def test_a_table_is_without_those_whose_latest_row_says_that_they_left(
     assert sorted(set(found["id"])) == kept
     assert n_gone == 2 - len(kept)
     assert client_dates.leave_out_leavers({"id": ["a"], "day": [1]}, schema, 0)[1] == 0
+
+
+def test_a_format_without_marks_leaves_years_and_stamps_alone() -> None:
+    def iso(name: str) -> str | None:
+        """Return the day in a name of the format %y%m%d."""
+        day = name_dates.find_day(name, "%y%m%d")
+        return None if day is None else str(np.datetime64(day, "D"))
+
+    assert iso("export_260131.csv") == "2026-01-31"
+    assert iso("export_260131_of_2026.csv") == "2026-01-31"
+    assert iso("upload_20261128T130848077282Z_2026-06-30.csv") == "2026-06-30"

@@ -7,9 +7,11 @@ from scripts.data import leaving_words
 LEAVING = (
     "churned", "gekündigt?", "Gekuendigt", "ku\u0308ndigung", "Austrittsdatum", "inaktiv",
     "Résilié le", "Départ", "ancien client", "Abwanderung", "disdetta", "Fecha de baja", "opgezegd",
+    "resigned", "not renewed", "Former member", "moved_out", "drop out", "withdrawn",
 )  # fmt: skip
 NEITHER = (
     "Kündigungsfrist", "Département", "Ancienneté", "Partenaire", "Prix annuel", "Vertragsende",
+    "former smoker", "withdrawals", "disconnects", "processed",
 )  # fmt: skip
 
 
@@ -32,7 +34,9 @@ def test_the_reason_of_leaving_is_no_target(name: str) -> None:
     assert not leaving_words.is_target_name(name)
 
 
-@pytest.mark.parametrize("label", ["aktiv", "ungekündigt", "Actif", "retained", "Bestandskunde"])
+@pytest.mark.parametrize(
+    "label", ["aktiv", "ungekündigt", "Actif", "retained", "Bestandskunde", "still_member"]
+)
 def test_a_word_of_staying_is_known(label: str) -> None:
     assert leaving_words.means_stayed(label)
     assert not leaving_words.means_left(label)
