@@ -331,6 +331,9 @@ def list_tables(place: Path) -> list[Path]:
 
 def is_unread(path: Path) -> bool:
     """Return whether a path looks like a table in another form, or a folder of tables."""
+    if path.suffix.casefold() == ".csv":
+        # The usual case, which an idle run meets for each extract: it is read, or refused.
+        return False
     if path.name.startswith(".") or path.stem.casefold() in NOT_A_TABLE:
         return False
     if not is_utf8(path.name):
@@ -355,7 +358,7 @@ def describe_unread(place: Path, known: Collection[Path] = ()) -> str:
     # A link to itself has no end, which is an error to `resolve`.
     others = {os.path.realpath(path) for path in known if not isinstance(path, RemotePath)}
     try:
-        found = [p for p in place.iterdir() if os.path.realpath(p) not in others and is_unread(p)]
+        found = [p for p in place.iterdir() if is_unread(p) and os.path.realpath(p) not in others]
     except OSError:
         # The step that reads the folder says why it cannot be read.
         return ""
