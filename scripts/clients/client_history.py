@@ -1,7 +1,6 @@
 """The history of a client and the outcomes of the predictions, from the records."""
 
 import difflib
-import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -35,8 +34,6 @@ SMALLEST_EFFECT = 1e-12
 MAX_SIMILAR = 5
 # A misspelled name is compared with so many clients within a second.
 MAX_COMPARED = 20_000
-
-log = logging.getLogger(__name__)
 
 
 class BaselineTerm(Struct, frozen=True):
@@ -275,10 +272,11 @@ def client_page(
 
 def count_all(connection: Connection, n_listed: int) -> OutcomeCounts:
     """Count the outcomes of the records, with a list of some length for each scoring."""
-    bins = outcome_records.count_by_tenth(connection)
-    n_warned, median_s = outcome_records.measure_warning(connection)
+    groups = outcome_records.read_judged(connection)
+    bins = outcome_records.count_by_tenth(groups)
+    n_warned, median_s = outcome_records.measure_warning(groups)
     return OutcomeCounts(
-        **outcome_records.count_outcomes(connection, n_listed),
+        **outcome_records.count_outcomes(connection, groups, n_listed),
         deciles=[DecileCounts(*counts) for counts in bins],
         n_warned=n_warned,
         warning_s_median=median_s,
@@ -287,12 +285,7 @@ def count_all(connection: Connection, n_listed: int) -> OutcomeCounts:
 
 def read_counts(connection: Connection, n_listed: int) -> OutcomeCounts | None:
     """Return the counts that the last run has recorded, None if damaged or no longer true."""
-    content = outcome_records.find_counts(connection, n_listed)
-    try:
-        return None if content is None else msgspec.json.decode(content, type=OutcomeCounts)
-    except msgspec.DecodeError as error:
-        log.warning("The recorded counts of outcomes are damaged, so all are counted: %s", error)
-        return None
+    return outcome_metrics.decode_counts(outcome_records.find_counts(connection, n_listed))
 
 
 def count_outcomes(connection: Connection, n_listed: int) -> OutcomeCounts:

@@ -1,8 +1,10 @@
 """Metrics of predictions against later outcomes: precision, recall and calibration by decile."""
 
+import logging
 import math
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 
@@ -12,6 +14,8 @@ Z = 1.959963984540054  # the 97.5 % point of the normal distribution
 MIN_OUTCOMES = 30
 N_DECILES = 10
 DAY_S = 86_400
+
+log = logging.getLogger(__name__)
 
 
 class Share(Struct, frozen=True):
@@ -47,6 +51,15 @@ class OutcomeCounts(Struct, frozen=True):
     deciles: Sequence[DecileCounts]
     n_warned: int = 0
     warning_s_median: float | None = None
+
+
+def decode_counts(content: bytes | None) -> OutcomeCounts | None:
+    """Return recorded counts, None for missing or damaged ones."""
+    try:
+        return None if content is None else msgspec.json.decode(content, type=OutcomeCounts)
+    except msgspec.DecodeError as error:
+        log.warning("The recorded counts of outcomes are damaged, so all are counted: %s", error)
+        return None
 
 
 class Decile(Struct, frozen=True):

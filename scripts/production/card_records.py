@@ -1,7 +1,11 @@
 """The records about the model in production, for the model card."""
 
+from collections.abc import Sequence
+
 from sqlalchemy.engine import Connection
 
+from scripts.model import outcome_metrics
+from scripts.model.outcome_metrics import DecileCounts
 from scripts.production.model_card import CardRecords, RealisedShares
 from scripts.records import (
     evidence,
@@ -16,11 +20,18 @@ from scripts.records.tables import ApprovalState
 
 def read_realised(connection: Connection) -> RealisedShares | None:
     """Return the outcomes beside the predictions, or None before the first outcome."""
-    counted = outcome_records.count_by_tenth(connection)
-    n_outcomes = sum(n for _, n, _, _ in counted)
+    # The tenths are the same for each length of the list.
+    recorded = outcome_metrics.decode_counts(outcome_records.find_counts(connection))
+    if recorded is None:
+        counted = outcome_records.count_by_tenth(outcome_records.read_judged(connection))
+        tenths: Sequence[DecileCounts] = [DecileCounts(*counts) for counts in counted]
+    else:
+        tenths = recorded.deciles
+    n_outcomes = sum(tenth.n_clients for tenth in tenths)
     if not n_outcomes:
         return None
-    n_left, total = sum(n for _, _, n, _ in counted), sum(part for _, _, _, part in counted)
+    n_left = sum(tenth.n_exits for tenth in tenths)
+    total = sum(tenth.sum_of_probabilities for tenth in tenths)
     return RealisedShares(n_outcomes, total / n_outcomes, n_left / n_outcomes)
 
 

@@ -82,6 +82,8 @@ class Tenth(Struct, frozen=True, array_like=True):
     sum_variance: float
 
 
+# Columns of groups beside their counts.
+Groups = list[tuple[sa.Row[Any], list[Tenth]]]
 DECODER = msgspec.json.Decoder(list[Tenth])
 
 
@@ -141,12 +143,15 @@ def has_many(connection: Connection) -> bool:
     return connection.execute(query).first() is not None
 
 
-def find_counts(connection: Connection, n_listed: int) -> bytes | None:
-    """Return the recorded counts for a length of the list, None if they are no longer true."""
-    query = sa.select(outcome_counts.c.content).where(
-        outcome_counts.c.n_listed == n_listed,
-        outcome_counts.c.state == describe_state(connection),
-    )
+def find_counts(connection: Connection, n_listed: int | None = None) -> bytes | None:
+    """Return the recorded counts for a length of the list, None if they are no longer true.
+
+    Without a length they are those for any one.
+    """
+    query = sa.select(outcome_counts.c.content)
+    query = query.where(outcome_counts.c.state == describe_state(connection))
+    if n_listed is not None:
+        query = query.where(outcome_counts.c.n_listed == n_listed)
     content: bytes | None = connection.execute(query).scalar()
     return content
 
@@ -187,7 +192,7 @@ def decode_counts(content: bytes | None) -> list[Tenth] | None:
 
 def read_groups(
     connection: Connection, chosen: sa.ColumnElement[bool], *columns: sa.ColumnElement[Any]
-) -> list[tuple[sa.Row[Any], list[Tenth]]]:
+) -> Groups:
     """Read columns of the chosen groups beside the counts of their outcomes.
 
     Groups without recorded counts are counted.
@@ -231,13 +236,20 @@ def forget_counts(connection: Connection, client: str) -> None:
     connection.execute(outcome_groups.update().where(group.id.in_(of_client)).values(counts=None))
 
 
-def count_outcomes(connection: Connection, n_listed: int) -> dict[str, int]:
+def read_judged(connection: Connection) -> Groups:
+    """Read the groups of outcomes that count, with exited and warned_s."""
+    return read_groups(connection, JUDGED, group.exited, group.warned_s)
+
+
+def count_outcomes(connection: Connection, groups: Groups, n_listed: int) -> dict[str, int]:
     """Count the outcomes: all, exits, listed clients, and exits of listed clients.
 
     Parameters
     ----------
     connection : sqlalchemy.Connection
         A transaction that reads.
+    groups : list of tuple
+        The groups of `read_judged`.
     n_listed : int
         The number of clients on the list of each scoring.
 
@@ -246,9 +258,7 @@ def count_outcomes(connection: Connection, n_listed: int) -> dict[str, int]:
     dict of str to int
         `n_outcomes`, `n_exits`, `n_listed`, `n_caught`.
     """
-    sizes = [
-        (row.exited, count(tenths)) for row, tenths in read_groups(connection, JUDGED, group.exited)
-    ]
+    sizes = [(row.exited, count(tenths)) for row, tenths in groups]
     is_listed = outcome.position <= n_listed
     if n_listed <= N_FIRST:
         # With these words SQLite uses the index of the first clients.
@@ -263,10 +273,10 @@ def count_outcomes(connection: Connection, n_listed: int) -> dict[str, int]:
     }
 
 
-def count_by_tenth(connection: Connection) -> list[tuple[int, int, int, float]]:
+def count_by_tenth(groups: Groups) -> list[tuple[int, int, int, float]]:
     """Count the outcomes by tenths of the probability: tenth, outcomes, exits, sum of it."""
     totals: dict[int, list[float]] = {}
-    for row, tenths in read_groups(connection, JUDGED, group.exited):
+    for row, tenths in groups:
         for tenth in tenths:
             total = totals.setdefault(tenth.tenth, [0, 0, 0.0])
             total[0] += tenth.n_outcomes
@@ -275,12 +285,10 @@ def count_by_tenth(connection: Connection) -> list[tuple[int, int, int, float]]:
     return [(tenth, int(n), int(left), total) for tenth, (n, left, total) in sorted(totals.items())]
 
 
-def measure_warning(connection: Connection) -> tuple[int, float | None]:
+def measure_warning(groups: Groups) -> tuple[int, float | None]:
     """Return the number of warned clients who left, and the median warning time in seconds."""
-    warned = sa.and_(JUDGED, group.warned_s.is_not(None))
     sizes = sorted(
-        (float(row.warned_s), count(tenths))
-        for row, tenths in read_groups(connection, warned, group.warned_s)
+        (float(row.warned_s), count(tenths)) for row, tenths in groups if row.warned_s is not None
     )
     ends = list(accumulate(n for _, n in sizes))
     n_warned = ends[-1] if ends else 0

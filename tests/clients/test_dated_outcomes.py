@@ -16,6 +16,7 @@ from scripts.core.config import Config, WorklistSettings
 from scripts.core.errors import RecordsError
 from scripts.data import client_dates
 from scripts.data.dated_rows import CLIENT, DAY, LABEL, TableHistory
+from scripts.production import card_records
 from scripts.records import (
     client_blocks,
     database,
@@ -191,13 +192,16 @@ def test_the_counts_over_many_outcomes_are_those_that_the_run_has_recorded(
         counted = client_history.count_all(connection, n_listed)
 
     with monkeypatch.context() as patch, database.reading(engine) as connection:
-        patch.setattr(client_history, "count_all", refuse)
+        patch.setattr(outcome_records, "read_groups", refuse)
         recorded = client_history.count_outcomes(connection, n_listed)
+        on_card = card_records.read_realised(connection)
     join(engine, make_history(("x", LISTED, 0), ("y", LISTED, 0), ("z", LISTED, 0)))
     with database.reading(engine) as connection:
         later = client_history.count_outcomes(connection, n_listed)
         other = client_history.count_outcomes(connection, n_listed + 1)
 
     assert recorded == counted
+    assert on_card is not None
+    assert (on_card.n_outcomes, on_card.realised) == (2, 0.5)
     assert (counted.n_outcomes, counted.n_exits) == (2, 1)
     assert (later.n_outcomes, later.n_exits) == (other.n_outcomes, other.n_exits) == (3, 0)

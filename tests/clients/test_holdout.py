@@ -282,7 +282,8 @@ def test_the_leavers_of_a_day_count_once_its_stays_are_known(records: Connection
     # Of 1 September one who left is known, and nobody who stayed.
     assert (before.n_known, before.n_left) == (4, 1)
     assert (after.n_known, after.n_left) == (5, 2)
-    assert outcome_records.count_outcomes(records, 10)["n_outcomes"] == 5
+    groups = outcome_records.read_judged(records)
+    assert outcome_records.count_outcomes(records, groups, 10)["n_outcomes"] == 5
 
 
 def test_the_measured_rate_orders_the_list(changed: Callable[..., Config]) -> None:

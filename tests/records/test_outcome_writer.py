@@ -101,11 +101,12 @@ def read(engine: Engine) -> list[Row]:
 def count_all(engine: Engine, n_listed: int = 10) -> list[Any]:
     """Return all counts over outcomes, with sums rounded."""
     with database.reading(engine) as connection:
-        tenths = outcome_records.count_by_tenth(connection)
+        groups = outcome_records.read_judged(connection)
+        tenths = outcome_records.count_by_tenth(groups)
         return [
-            outcome_records.count_outcomes(connection, n_listed),
+            outcome_records.count_outcomes(connection, groups, n_listed),
             [(*tenth[:3], round(tenth[3], 9)) for tenth in tenths],
-            outcome_records.measure_warning(connection),
+            outcome_records.measure_warning(groups),
         ]
 
 
