@@ -70,6 +70,7 @@ CHECK_TITLES = {
     "shared_clients": "Clients of the test data are in training",
     "rejected_rows": "Many rows of a file were rejected",
     "refused_files": "Files were refused",
+    "missing_files": "The newest extract has fewer files",
     "repeated_rows": "Rows of a client and day stand twice",
     "future_rows": "The newest rows are of a day to come",
     "one_label": "All labels have one value",

@@ -412,6 +412,7 @@ class CheckSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     shared_clients: Limit = 0.1
     rejected_rows: Limit = 0.1
     refused_files: Limit = 1
+    missing_files: Limit = 1
     repeated_rows: Limit = 0.1
     future_rows: Limit = 31
     one_label: Limit = 1

@@ -129,16 +129,31 @@ def are_days_in_names(config: Config) -> bool:
     return own is not None and own.column == FILE_NAME
 
 
+def group_by_day(readings: Sequence[FileReading], config: Config) -> dict[int, list[FileReading]]:
+    """Return the files with a day in their names by that day, the oldest day first."""
+    own, by_day = config.schema.date_column, dict[int, list[FileReading]]()
+    for reading in readings:
+        day = None if own is None else name_dates.file_day(reading.path, own)
+        if day is not None and not reading.refused:
+            by_day.setdefault(day, []).append(reading)
+    return dict(sorted(by_day.items()))
+
+
 def find_same_days(readings: Sequence[FileReading], config: Config) -> list[str]:
     """Describe the files whose names have the same day."""
-    own, by_day = config.schema.date_column, dict[int, list[str]]()
-    if own is None:
-        return []
-    for reading in readings:
-        day = name_dates.file_day(reading.path, own)
-        if day is not None and not reading.refused:
-            by_day.setdefault(day, []).append(reading.path.name)
-    return [" and ".join(names) for _, names in sorted(by_day.items()) if len(names) > 1]
+    days = group_by_day(readings, config).values()
+    return [" and ".join(file.path.name for file in files) for files in days if len(files) > 1]
+
+
+def find_last_days(readings: Sequence[FileReading], config: Config) -> list[list[str]]:
+    """Return the names of the files of the last days, without additions such as an upload."""
+    by_day = group_by_day(readings, config)
+    sizes = np.array([read_report.count_usable(files) for files in by_day.values()], np.int64)
+    whole = client_dates.find_whole_days(np.array(list(by_day), np.int64), sizes)
+    return [
+        [file.path.name for file in by_day[day]]
+        for day in whole[-checks.N_COMPARED_DAYS :].tolist()
+    ]
 
 
 def check_newest_day(todays: pd.DataFrame, config: Config) -> list[Finding]:
@@ -158,6 +173,7 @@ def check_ingestion(ingested: Ingestion, config: Config) -> list[Finding]:
     if config.schema.inferred:
         findings += checks.check_columns(ingested.new_columns, config.checks)
     if dated is not None:
+        findings += checks.check_missing(find_last_days(ingested.readings, config), config.checks)
         findings += checks.check_repeated(
             dated.account.n_repeated, len(ingested.clients),
             find_same_days(ingested.readings, config), config.checks,
@@ -179,6 +195,7 @@ def check_extracts(read: ReadRows, config: Config) -> list[Finding]:
     return [
         *check_files(read.readings, [*read.test_readings, *read.outcome_readings], config),
         *check_newest_day(read.clients, config),
+        *checks.check_missing(find_last_days(read.readings, config), config.checks),
         *checks.check_length("The newest extract", n_newest, n_before, config.checks),
     ]
 

@@ -36,6 +36,8 @@ EMPTY_LIST = (
     " column as schema.leaving in place of the target."
 )
 DEFAULTS = CheckSettings()
+DIGITS = re.compile(r"\d+")
+N_COMPARED_DAYS = 3
 FEW_FIELDS = re.compile(r"expected (\d+) fields, found (\d+)")
 
 
@@ -247,6 +249,33 @@ def check_refused(readings: Sequence[FileReading], settings: CheckSettings) -> l
         fine=f"All {len(readings)} files were read.",
     )
     return make_findings(settings, "refused_files", len(refused), words, LimitSide.REACHED)
+
+
+def check_missing(days: Sequence[Sequence[str]], settings: CheckSettings) -> list[Finding]:
+    """Check for an extract in fewer files than both before, such as without that of a region.
+
+    Parameters
+    ----------
+    days : sequence of sequence of str
+        The names of the files of the last three days, the oldest day first; fewer say nothing.
+    settings : CheckSettings
+        The limits.
+    """
+    if len(days) < N_COMPARED_DAYS:
+        return []
+    *earlier, newest = days
+    n_usual = min(len(names) for names in earlier)
+    n_missing = max(0, n_usual - len(newest))
+    kept = {DIGITS.sub("", name) for name in newest}
+    gone = [name for name in earlier[-1] if DIGITS.sub("", name) not in kept]
+    after = f" None follows {' and '.join(map(repr, gone))}." if len(gone) == n_missing else ""
+    words = Sentences(
+        alarm=f"The newest extract has {len(newest)} files with its day in their names, and the"
+        f" extracts before had at least {n_usual}.{after} Clients of a missing file are not on the"
+        " list: bring it.",
+        fine="The newest extract has as many files as those before.",
+    )
+    return make_findings(settings, "missing_files", n_missing, words, LimitSide.REACHED)
 
 
 def check_repeated(

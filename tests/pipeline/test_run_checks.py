@@ -427,3 +427,38 @@ def test_an_alarm_about_test_data_ends_when_the_latest_rows_become_the_test(
 
     assert "shared_clients" not in alarms_of(config)
     assert states_of(config)["shared_clients"]["detail"].startswith("The latest rows are the test")
+
+
+def test_an_extract_without_the_file_of_a_region_is_a_problem_until_the_file_is_there(
+    config_path: Path,
+) -> None:
+    months = ("2026-01", "2026-02", "2026-03", "2026-04")
+    schema = {"key": "key", "date": "file_name", "numeric": ["logins"], "categorical": []}
+    edit_config(
+        config_path, schema=schema, test_data_path=None,
+        outcomes={"input_folder_path": "left", "date": "left_on", "horizon_days": 20},
+    )  # fmt: skip
+    config = read_config(config_path)
+    for path in config.input_folder_path.iterdir():
+        path.unlink()
+    for month in months:
+        for region in ("north", "south", "west"):
+            rows = "".join(f"{region}{i},{(i + len(month)) % 9}\n" for i in range(30))
+            path = config.input_folder_path / f"{region} {month}.csv"
+            path.write_text(f"key,logins\n{rows}")
+    late = config.input_folder_path / "west 2026-04.csv"
+    text = late.read_text()
+    late.unlink()
+    (config.input_folder_path / "some 2026-05.csv").write_text("key,logins\nnorth1,3\n")
+
+    fullprocess.main(config)
+
+    assert "missing_files" in alarms_of(config)
+    detail = states_of(config)["missing_files"]["detail"]
+    assert detail.startswith("The newest extract has 2 files with its day in their names")
+    assert "None follows 'west 2026-03.csv'." in detail
+
+    late.write_text(text)
+    fullprocess.main(config)
+
+    assert "missing_files" not in alarms_of(config)
