@@ -39,6 +39,10 @@ OWN_DATE_NAME = re.compile(
     r"^date$|^day$|^datum$|valid",
     re.I,
 )
+# The first day of a period: its rows are of the end.
+START_NAME = re.compile(
+    r"start|begin|from|(?<![a-z])(von|ab|debut|inizio|inicio|desde|dal)(?![a-z])", re.I
+)
 SIZE_NAME = re.compile(r"seat|licen[cs]e|limit|quota|capacity|allowance|included|booked", re.I)
 USED_NAME = re.compile(r"activ|used|usage|assigned|occupied|consum", re.I)
 COUNT_NAME = re.compile(
@@ -241,8 +245,9 @@ def own_dates(table: pd.DataFrame, files: pd.Series, formats: Mapping[str, str])
         is_stamp = bool((per_file == 1).all())
         is_panel = days.nunique() * MIN_ROWS_PER_DAY <= len(days)
         if is_stamp or (is_panel and OWN_DATE_NAME.search(name)):
-            fitting.append((bool(OWN_DATE_NAME.search(name)), is_stamp, name))
-    return [name for _, _, name in sorted(fitting, key=lambda found: found[:2], reverse=True)]
+            ranks = (not START_NAME.search(name), bool(OWN_DATE_NAME.search(name)), is_stamp)
+            fitting.append((ranks, name))
+    return [name for _, name in sorted(fitting, key=lambda found: found[0], reverse=True)]
 
 
 def days_in_names(paths: Sequence[Path]) -> tuple[str, list[str], str]:
@@ -357,6 +362,8 @@ def group_rows(
     `number` is that of the file of each row, and `days` are those of the files, if known.
     """
     own = own_dates(table, number, formats)
+    if days:
+        own = [name for name in own if not START_NAME.search(name)]
     of_files = number.map(dict(enumerate(days))) if days else number
     return {**{name: day_texts(table[name], formats[name]) for name in own}, "": of_files}
 
@@ -408,7 +415,11 @@ def find_layout(
     notices += describe_repeats(files, table, key, parts[own]) if has_days else []
     others = {name: form for name, form in formats.items() if name != own}
     leaving = find_leaving_dates(table, others, group, has_days=has_days)
-    dates_before = {name: form for name, form in others.items() if name not in leaving}
+    dates_before = {
+        name: form
+        for name, form in others.items()
+        if name not in leaving and table[name].groupby(group).nunique().max() > 1
+    }
     plain = [name for name in table.columns if name and name not in (key, *formats)]
     hint = "" if has_days else find_day_numbers(table, number, plain)
     notices += [hint] if hint else []

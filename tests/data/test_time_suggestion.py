@@ -892,3 +892,29 @@ def test_words_for_no_date_leave_a_column_of_dates_and_files_of_outcomes(tmp_pat
     assert "In 'last_complaint' 'NULL' is taken for no date." in suggestion.notices
     assert suggestion.outcomes is not None
     assert suggestion.outcomes["date"] == "left_on"
+
+
+@pytest.mark.parametrize("names", [PLAIN, DATED])
+def test_rows_are_of_the_end_of_their_period_and_stamps_of_a_file_are_no_features(
+    tmp_path: Path, names: list[str]
+) -> None:
+    def stamp_of(n_days: int) -> Callable[[int, pd.DataFrame], list[str]]:
+        """Make a day of the extract, some days away, for each row."""
+        return lambda month, table: [str(DAYS[month] + timedelta(days=n_days))] * len(table)
+
+    save_months(
+        tmp_path / "in", names, period_start=stamp_of(-30), period_end=stamp_of(0),
+        created_at=stamp_of(2), churned=label,
+    )  # fmt: skip
+
+    section = suggested(tmp_path / "in").section
+
+    assert section["date"] == "period_end"
+    assert section["dates"] == ["signup"]
+    assert {"period_start", "created_at"} < set(section["ignore"])
+
+
+def test_the_day_in_the_name_counts_before_the_start_of_a_period(tmp_path: Path) -> None:
+    save_months(tmp_path / "in", DATED, period_start=as_of, churned=label)
+
+    assert suggested(tmp_path / "in").section["date"] == "file_name"
