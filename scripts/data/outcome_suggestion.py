@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 from msgspec import Struct
@@ -406,7 +407,9 @@ def find_outcomes(
         return None
     known = set(table[layout.key])
     if others and (found := describe_records(others, layout, known, table)):
-        return found
+        # A run takes no files of outcomes from among the client tables.
+        moved = {"input_folder_path": missing_section(layout, folder)["input_folder_path"]}
+        return msgspec.structs.replace(found, section=found.section | moved)
     for place in nearby_folders(folder):
         try:
             tables = read_tables(files.list_tables(place))

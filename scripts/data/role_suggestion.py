@@ -18,7 +18,7 @@ from scripts.data.time_suggestion import TimeLayout, to_numbers
 
 ID_NAME = re.compile(
     r"(^|[^a-z])ids?$|[a-z]I[dD]$|phone|e-?mail|name$|^customer$|^account$|"
-    r"(^|[^A-Za-z])(?i:no|nr|row|index|idx)$|[a-z](No|Nr|Row|Index|Idx)$|(?i:number)$"
+    r"(^|[^A-Za-z])(?i:no|nr|row|index|idx)\.?$|[a-z](No|Nr|Row|Index|Idx)\.?$|(?i:number)$"
 )
 # Columns by which people know a client. An address is left out: a list needs none.
 PEOPLE_NAME = re.compile(

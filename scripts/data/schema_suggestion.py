@@ -36,6 +36,7 @@ from scripts.data.time_suggestion import TimeLayout
 
 # Of an outcome the newest of at least two extracts is blank.
 MIN_FILLED_ROWS, MAX_PENDING_FRACTION = 5, 0.9
+MAX_SHOWN_FILES = 5
 Flags = NDArray[np.bool_]
 
 
@@ -384,12 +385,14 @@ def describe_strangers(reading: FolderReading, found: FoundOutcomes | None) -> l
     """Return a sentence about files with columns unlike most files."""
     if not reading.others:
         return []
-    names = ", ".join(file.path.name for file in reading.others[:5])
+    names = ", ".join(file.path.name for file in reading.others[:MAX_SHOWN_FILES])
+    n_more = len(reading.others) - MAX_SHOWN_FILES
+    names += f" and {n_more} more" if n_more > 0 else ""
     if found is None or not set(found.paths) & {file.path for file in reading.others}:
         return [f"Left out, since their columns are others: {names}. Move them elsewhere."]
     return [
-        f"{names} hold outcomes. Move them into a folder of their own, and set"
-        " outcomes.input_folder_path to it."
+        f"{names} hold outcomes. Move them into {found.section['input_folder_path']} before the"
+        " first run."
     ]
 
 

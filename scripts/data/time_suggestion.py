@@ -32,7 +32,11 @@ CLIENT_NAME = re.compile(
 ID_NAME = re.compile(
     r"(^|[^a-z])(ids?|no|nr|key|code|ref|number|nummer)\.?$|[a-z](ID|Id|No|Nr|Key|Ref)$", re.I
 )
-ROW_NAME = re.compile(r"(^|[^a-z])(row|index|idx|line|record)|^$|^unnamed", re.I)
+ROW_NAME = re.compile(
+    r"(^|[^a-z])(row|index|idx|line|record|seq|lfd|laufend|pos)|^$|^#$|^unnamed|"
+    r"(^|[^a-z])(serial|sr?\.?)[ _.-]*(no|nr|number)\.?$",
+    re.I,
+)
 PERSON_NAME = re.compile(r"name$|^surname|^title$", re.I)
 OWN_DATE_NAME = re.compile(
     r"snapshot|as.?of|extract|export|report|period|month|cut.?off|stand|stichtag|observation|"
@@ -60,6 +64,8 @@ MIN_NAMED_FRACTION = 0.5
 # one in nearly all.
 MIN_FILLED_FRACTION = 0.5
 MIN_RECURRING_FRACTION = 0.2
+# A client has another row number in many of the files, and hardly ever another key.
+MIN_RENUMBERED_FRACTION = 0.2
 # A day of so many rows on average may be the day of an extract within one file.
 MIN_ROWS_PER_DAY = 10
 MIN_CHANGED_FRACTION, MAX_ONE_WAY_FRACTION = 0.2, 0.98
@@ -201,6 +207,35 @@ def find_key(
     return max(ranked, key=lambda name: ranked[name], default="")
 
 
+def are_row_numbers(column: pd.Series, group: pd.Series) -> bool:
+    """Return whether the values of each group are whole numbers without a gap, such as 1 to 300."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    parts = numbers.groupby(group)
+    sizes = parts.size()
+    spans = parts.max() - parts.min() + 1
+    return bool((spans == sizes).all() and (parts.nunique() == sizes).all())
+
+
+def without_row_numbers(
+    table: pd.DataFrame, group: pd.Series, candidates: Sequence[str]
+) -> list[str]:
+    """Return candidates for the key without numbers of rows, which are given anew in each group.
+
+    Clients may be numbered without a gap, too: by another candidate each of them then has the same
+    number in every group.
+    """
+    numbering = [name for name in candidates if are_row_numbers(table[name], group)]
+    others = [name for name in candidates if name not in numbering]
+    renumbered = set()
+    for name in numbering if group.nunique() > 1 else ():
+        for other in others:
+            of_value = table[name].groupby(table[other])
+            n_numbers = of_value.nunique()[of_value.size() > 1]
+            if len(n_numbers) and (n_numbers > 1).mean() >= MIN_RENUMBERED_FRACTION:
+                renumbered.add(name)
+    return [name for name in candidates if name not in renumbered]
+
+
 def find_candidates(
     table: pd.DataFrame,
     group: pd.Series,
@@ -216,7 +251,7 @@ def find_candidates(
         needed = MIN_NAMED_FRACTION if CLIENT_NAME.search(name) else MIN_UNIQUE_FRACTION
         if is_filled(keys, name) and unique_fraction(keys, group) >= needed:
             found.append(name)
-    return found
+    return without_row_numbers(table, group, found)
 
 
 def day_texts(column: pd.Series, date_format: str) -> pd.Series:

@@ -309,8 +309,11 @@ def test_outcomes_among_the_extracts_are_told_apart(tmp_path: Path) -> None:
 
     assert suggestion.outcomes is not None
     assert suggestion.outcomes["date"] == "left_on"
+    # A run refuses outcomes among the client tables.
+    assert suggestion.outcomes["input_folder_path"] == str(tmp_path / "outcomes")
     notices = "\n".join(suggestion.notices)
-    assert "zz_left.csv hold outcomes. Move them into a folder of their own" in notices
+    assert f"zz_left.csv hold outcomes. Move them into {tmp_path / 'outcomes'}" in notices
+    read_printed(tmp_path / "in")
 
 
 def test_outcomes_with_other_names_and_formats_are_described(tmp_path: Path) -> None:
@@ -918,3 +921,30 @@ def test_the_day_in_the_name_counts_before_the_start_of_a_period(tmp_path: Path)
     save_months(tmp_path / "in", DATED, period_start=as_of, churned=label)
 
     assert suggested(tmp_path / "in").section["date"] == "file_name"
+
+
+def numbered(_month: int, table: pd.DataFrame) -> list[str]:
+    """Number the rows of a file."""
+    return [str(place + 1) for place in range(len(table))]
+
+
+@pytest.mark.parametrize("name", ["Account Nr", "Lfd. Nr."])
+def test_numbers_of_rows_are_no_key_whatever_their_name(tmp_path: Path, name: str) -> None:
+    save_months(tmp_path / "in", PLAIN, as_of=as_of, churned=label, **{name: numbered})
+    for path in (tmp_path / "in").iterdir():
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        save(table.rename(columns={"cust_no": "IBAN"}), path)
+
+    section = suggested(tmp_path / "in").section
+
+    assert section["key"] == "IBAN"
+    assert name in section["ignore"]
+
+
+def test_clients_may_be_numbered_without_a_gap(tmp_path: Path) -> None:
+    for month, name in enumerate(PLAIN):
+        table = make_clients(0).drop(columns="cust_no").assign(as_of=str(DAYS[month]))
+        table["serial"] = numbered(month, table)
+        save(table.assign(churned=label(month, table)), tmp_path / "in" / name)
+
+    assert suggested(tmp_path / "in").section["key"] == "serial"
