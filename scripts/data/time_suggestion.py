@@ -60,6 +60,8 @@ COUNT_NAME = re.compile(
 MIN_UNIQUE_FRACTION = 0.99
 # Some clients stand in two rows of a file without days.
 MIN_NAMED_FRACTION = 0.5
+# Of a key that repeats more often, each client has several contracts.
+MIN_ROUGH_FRACTION = 0.9
 # Rows without a key are rejected: a key is filled in most rows, and a column that is not named as
 # one in nearly all.
 MIN_FILLED_FRACTION = 0.5
@@ -242,16 +244,25 @@ def find_candidates(
     kinds: Mapping[str, ColumnKind],
     measures: set[str],
 ) -> list[str]:
-    """List the columns with a different value for every client of a group."""
-    found = []
+    """List the columns with a different value for every client of a group.
+
+    Where contracts have a number of their own that comes back, the number of a customer with
+    several contracts is no key.
+    """
+    found = dict[str, float]()
     for name in table.columns:
         if not name or kinds[name] is ColumnKind.DATES or name in measures:
             continue
         keys = unlikely_keys.without_stand_ins(table[name])
         needed = MIN_NAMED_FRACTION if CLIENT_NAME.search(name) else MIN_UNIQUE_FRACTION
-        if is_filled(keys, name) and unique_fraction(keys, group) >= needed:
-            found.append(name)
-    return without_row_numbers(table, group, found)
+        if is_filled(keys, name) and (share := unique_fraction(keys, group)) >= needed:
+            found[name] = share
+    has_finer = any(
+        share >= MIN_UNIQUE_FRACTION and CLIENT_NAME.search(name) and does_recur(table, name, group)
+        for name, share in found.items()
+    )
+    kept = [n for n, share in found.items() if not has_finer or share >= MIN_ROUGH_FRACTION]
+    return without_row_numbers(table, group, kept)
 
 
 def day_texts(column: pd.Series, date_format: str) -> pd.Series:
