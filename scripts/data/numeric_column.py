@@ -74,6 +74,13 @@ def encode_small(values: Floats) -> Ints | None:
     return codes if (codes == values).all() and codes.min(initial=0) >= 0 else None
 
 
+def expand(counts: Ints, numbers: NDArray[Any]) -> None:
+    """Write counted whole numbers into an array in ascending order, the missing ones as NaN."""
+    ends = np.cumsum(counts)
+    for code in np.flatnonzero(counts):
+        numbers[ends[code] - counts[code] : ends[code]] = np.nan if code == MISSING else code
+
+
 class NumberBuffer(Struct):
     """The numbers of a column while rows come in.
 
@@ -106,7 +113,9 @@ class NumberBuffer(Struct):
         numbers = self.numbers
         if numbers is None:
             numbers = allocate(self.capacity, np.float32, self.folder)
-            self._put(numbers, *(self._expand(counts) for counts in self.counts.reshape(-1, 2).T))
+            of_stayed, of_left = self.counts.reshape(-1, 2).T
+            expand(of_stayed, numbers[: self.n_stayed])
+            expand(of_left, numbers[len(numbers) - self.n_left :])
         if numbers.dtype == np.float32 and not (is_narrow(stayed) and is_narrow(left)):
             wide = allocate(len(numbers), np.float64, self.folder)
             self._put(wide, numbers[: self.n_stayed], numbers[len(numbers) - self.n_left :])
@@ -121,20 +130,14 @@ class NumberBuffer(Struct):
         numbers[: len(stayed)] = stayed
         numbers[len(numbers) - len(left) :] = left
 
-    @staticmethod
-    def _expand(counts: Ints) -> NDArray[Any]:
-        """Return counted numbers in ascending order."""
-        each = np.arange(MISSING + 1, dtype=np.float32)
-        each[MISSING] = np.nan
-        return np.repeat(each, counts)
-
     def finish(self) -> "NumericColumn":
         """Return the numbers as a column, and empty the buffer."""
         n_rows, numbers = self.n_stayed + self.n_left, self.numbers
         if numbers is None:
             by_target = self.counts.reshape(-1, 2)
             stayed_median = counted_median(by_target[:MISSING, 0])
-            everyone = self._expand(by_target.sum(axis=1))
+            everyone = allocate(n_rows, np.float32, self.folder)
+            expand(by_target.sum(axis=1), everyone)
         else:
             # The free numbers between both are filled from the end. The order does not matter yet.
             last = numbers[max(len(numbers) - self.n_left, n_rows) :]

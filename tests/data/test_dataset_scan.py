@@ -152,6 +152,10 @@ def test_the_facts_of_many_rows_equal_those_in_memory(tmp_path: Path, in_files: 
     found = scan(write(tmp_path, table), 1_000, folder=tmp_path if in_files else None)
 
     check_facts(found, table)
+    # Small whole numbers and fractions alike.
+    assert all(
+        isinstance(found.numeric[name].values, np.memmap) == in_files for name in SCHEMA.numeric
+    )
 
 
 @pytest.mark.parametrize("by_place", [True, False])
