@@ -173,19 +173,22 @@ def count_days(
     first, last = int(days.min()), int(days.max())
     counts = np.zeros(last - first + 1)
     for start in range(0, len(days), PART_ROWS):
-        part = slice(start, start + PART_ROWS)
-        weights = None if n_rows is None else n_rows[part]
-        counts += np.bincount(days[part] - first, weights=weights, minlength=len(counts))
+        part = days[start : start + PART_ROWS] - first
+        weights = None if n_rows is None else n_rows[start : start + PART_ROWS]
+        if weights is not None and weights.dtype == np.bool_:
+            part, weights = part[weights], None
+        counts += np.bincount(part, weights=weights, minlength=len(counts))
     found = np.flatnonzero(counts)
     return found + first, counts[found].astype(np.int64)
 
 
 def first_and_last(days: NDArray[np.int64], chosen: NDArray[np.bool_]) -> tuple[int, int] | None:
     """Return the first and the last day of the chosen rows, None without one."""
-    if not chosen.any():
-        return None
-    first = days.min(where=chosen, initial=days.max())
-    return int(first), int(days.max(where=chosen, initial=first))
+    ends: list[int] = []
+    for start in range(0, len(days), PART_ROWS):
+        part = days[start : start + PART_ROWS][chosen[start : start + PART_ROWS]]
+        ends += [int(part.min()), int(part.max())] if len(part) else []
+    return (min(ends), max(ends)) if ends else None
 
 
 def find_whole_days(

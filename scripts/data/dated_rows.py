@@ -98,7 +98,7 @@ def is_last(table: pd.DataFrame) -> Flags:
     return np.append(numbers[1:] != numbers[:-1], True)[: len(table)]
 
 
-def are_todays(table: pd.DataFrame, schema: Schema) -> Flags:
+def are_todays(table: pd.DataFrame, schema: Schema, extract_days: NDArray[np.int64]) -> Flags:
     """Return a mask of today's rows: each client's latest row, of the newest extract or after.
 
     Parameters
@@ -107,32 +107,39 @@ def are_todays(table: pd.DataFrame, schema: Schema) -> Flags:
         Rows by client and day, with NUMBER.
     schema : Schema
         With key and date.
+    extract_days : numpy.ndarray of shape (n_days,)
+        The days of the extracts, sorted.
 
     Returns
     -------
     numpy.ndarray of shape (n_rows,)
         A client whose last row is of an earlier extract is none of today's.
     """
-    days = table[schema.as_of].to_numpy(np.int64)
-    whole = client_dates.find_whole_days(days)
-    return is_last(table) & (days >= whole[-1]) if len(whole) else is_last(table)
+    if not len(extract_days):
+        return is_last(table)
+    return is_last(table) & (table[schema.as_of].to_numpy(np.int64) >= extract_days[-1])
+
+
+def group_by_day(days: NDArray[np.int64], chosen: Flags | None = None) -> list[Places]:
+    """Return the places of the chosen rows, by default of all, of each day in their order."""
+    found, n_rows = client_dates.count_days(days, chosen)
+    if not len(found):
+        return []
+    # Of short integers more are compared at a time, and they are sorted in one pass.
+    kind = np.uint16 if found[-1] - found[0] < 2**16 else np.int64
+    shifted = np.subtract(days, found[0], out=np.empty(len(days), kind), casting="unsafe")
+    if len(found) <= FEW_DAYS:
+        # One pass for each day takes less time and memory than a sort.
+        are_of_days = (shifted == day for day in (found - found[0]).astype(kind))
+        return [np.flatnonzero(of if chosen is None else of & chosen) for of in are_of_days]
+    rows = np.arange(len(days)) if chosen is None else np.flatnonzero(chosen)
+    ordered = rows[np.argsort(shifted[rows], kind="stable")]
+    return np.split(ordered, np.cumsum(n_rows)[:-1])
 
 
 def order_by_day(days: NDArray[np.int64], chosen: Flags | None = None) -> Places:
     """Return the places of the chosen rows, by default of all, by day and in their order."""
-    found, _ = client_dates.count_days(days, chosen)
-    if len(found) <= FEW_DAYS:
-        # One pass for each day takes less time and memory than a sort.
-        of_days = [
-            np.flatnonzero(days == day if chosen is None else (days == day) & chosen)
-            for day in found
-        ]
-        return np.concatenate([np.zeros(0, np.int64), *of_days])
-    # Short integers are sorted by their digits, in one pass.
-    kind = np.uint16 if found[-1] - found[0] < 2**16 else np.int64
-    rows = np.arange(len(days)) if chosen is None else np.flatnonzero(chosen)
-    shifted = np.subtract(days[rows], found[0], out=np.empty(len(rows), kind), casting="unsafe")
-    return rows[np.argsort(shifted, kind="stable")]
+    return np.concatenate([np.zeros(0, np.int64), *group_by_day(days, chosen)])
 
 
 class History(Protocol):

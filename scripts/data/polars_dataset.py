@@ -85,7 +85,7 @@ def integer_columns(table: pl.DataFrame, schema: Schema) -> set[str]:
     return {
         name
         for name in schema.numeric
-        if table.schema[name] == pl.Int64 and not table[name].null_count()
+        if table.schema[name].is_integer() and not table[name].null_count()
     }
 
 

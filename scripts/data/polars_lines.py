@@ -20,7 +20,7 @@ CACHED_BYTES = 2**20
 DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
 LONG_EXPONENT = b"e00000"
 # The bit in which a letter of ASCII is in lower case, and the codes of an exponent.
-LOWER_CASE, LETTER, DIGIT, N_DIGITS, SIGNS = 0x20, ord("e"), ord("0"), 10, (ord("+"), ord("-"))
+LOWER_CASE, LETTER, DIGIT, N_DIGITS, PLUS, MINUS = 0x20, ord("e"), ord("0"), 10, ord("+"), ord("-")
 # What makes a line odd, whichever column it is in.
 CONTROLS = r"\x00-\x08\x0b-\x1f\x7f"
 
@@ -114,18 +114,28 @@ class Block(Struct, frozen=True, dict=True):
 def has_long_exponent(content: bytes) -> bool:
     """Return whether an exponent may have five digits, beyond the rules but not for Polars."""
     codes = np.frombuffer(content, np.uint8)
+    spare = np.empty((3, CACHED_BYTES), np.uint8)
     may_be_one = any(
-        has_exponent(codes[start : start + CACHED_BYTES + 1])
+        has_exponent(codes[start : start + CACHED_BYTES + 1], spare)
         for start in range(0, len(codes), CACHED_BYTES)
     )
     return may_be_one and LONG_EXPONENT in content.translate(DIGITS, b"+-")
 
 
-def has_exponent(codes: NDArray[np.uint8]) -> bool:
-    """Return whether an E stands before a digit or a sign, which is seldom."""
-    letters = np.flatnonzero((codes[:-1] | LOWER_CASE) == LETTER)
-    following = codes[letters + 1]
-    return bool(((following - DIGIT < N_DIGITS) | np.isin(following, SIGNS)).any())
+def has_exponent(codes: NDArray[np.uint8], spare: NDArray[np.uint8]) -> bool:
+    """Return whether an E stands before a digit or a sign, which is seldom.
+
+    `spare` has three rows for the steps between, so that no window touches new memory.
+    """
+    following, flags = codes[1:], spare[:, : len(codes) - 1].view(np.bool_)
+    np.bitwise_or(codes[:-1], LOWER_CASE, out=spare[0, : len(following)])
+    is_letter = np.equal(spare[0, : len(following)], LETTER, out=flags[0])
+    np.subtract(following, DIGIT, out=spare[1, : len(following)])
+    begins_number = np.less(spare[1, : len(following)], N_DIGITS, out=flags[1])
+    for sign in (PLUS, MINUS):
+        begins_number |= np.equal(following, sign, out=flags[2])
+    begins_number &= is_letter
+    return bool(begins_number.any())
 
 
 def simple_pattern(separator: str) -> str:

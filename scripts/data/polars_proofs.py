@@ -215,12 +215,10 @@ def parse_day(
     tuple of polars.Series and polars.Series
         Floats, null for an empty cell; and flags.
     """
-    if is_constant(cells):
+    if len(cells) > 1 and is_constant(cells):
         # The day of an extract is the same in all of its rows.
-        days, is_date = judge_days(cells.head(1), date_format)
-        proven = is_date if is_needed else is_date | are_no_days(cells.head(1))
-        both = (days.alias(cells.name), proven.alias(PROVEN))
-        return both[0].new_from_index(0, len(cells)), both[1].new_from_index(0, len(cells))
+        days, proven = parse_day(cells.head(1), date_format, is_needed=is_needed)
+        return days.new_from_index(0, len(cells)), proven.new_from_index(0, len(cells))
     if date_format == ISO_FORMAT and (found := parse_iso_days(cells)) is not None:
         proven = pl.repeat(value=True, n=len(cells), dtype=pl.Boolean, eager=True)
         return pl.Series(cells.name, found.astype(np.float64)), proven.alias(PROVEN)

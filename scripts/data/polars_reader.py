@@ -7,7 +7,7 @@ files.
 
 import codecs
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, count, pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -400,8 +400,9 @@ def read_blocks(
 
 
 def read_file(
-    path: Path, folder: Path, schema: Schema, *, as_text: bool = False, needs_label: bool = True
-) -> tuple[FileReading, list[pl.DataFrame]]:
+    path: Path, folder: Path, schema: Schema, *, as_text: bool = False, needs_label: bool = True,
+    keep: Callable[[pl.DataFrame], pl.DataFrame] | None = None,
+) -> tuple[FileReading, list[pl.DataFrame]]:  # fmt: skip
     """Read a file strictly, as `csv_reader.read_file` does, into tables of Polars.
 
     Parameters
@@ -414,6 +415,9 @@ def read_file(
         Return every column of the file as text, for the inference of a schema.
     needs_label : bool
         Whether a row without a label is rejected.
+    keep : callable, optional
+        Returns a block of rows as it is kept. It is called while the block is in the processor's
+        cache.
 
     Returns
     -------
@@ -424,11 +428,12 @@ def read_file(
     try:
         with csv_reader.open_file(path, folder) as handle:
             blocks = read_blocks(handle, schema, reading, as_text=as_text, needs_label=needs_label)
-            parts = list(blocks)
+            filled = (block for block in blocks if block.height)
+            parts = list(filled if keep is None else map(keep, filled))
     except RefusedFileError as error:
         csv_reader.refuse(reading, error)
         return reading, []
-    return reading, [part for part in parts if part.height]
+    return reading, parts
 
 
 def has_fractions(numbers: pl.Series) -> bool:

@@ -362,7 +362,8 @@ class SpilledRows(Struct, frozen=True):
             # By day already.
             rows = part.read_columns(key, as_of).sort(key, maintain_order=True)
             keys = polars_dated.to_pandas(rows.select(key))[key]
-            found.append(key_spellings.find_moves(keys, rows[as_of].to_numpy(), extract_days))
+            is_last, days = key_spellings.are_last(keys), rows[as_of].to_numpy()
+            found.append(key_spellings.find_moves(keys, is_last, days, extract_days))
         return pd.concat(found, ignore_index=True)
 
     def count_shared(self, training: Flags, test: Flags) -> tuple[int, int]:

@@ -96,7 +96,7 @@ def label(
 
 def find_todays(rows: Any, read: LabelledRows) -> pd.DataFrame:
     """Return today's clients, as `dated_ingest.find_todays` does."""
-    whole = read.find_whole_days()
+    whole = read.extract_days
     clients: pd.DataFrame = rows.find_todays(int(whole[-1] if len(whole) else read.days.max()))
     return clients
 
@@ -201,5 +201,5 @@ def ingest_files(
     return dated_ingest.make_intake(
         read, parts, schema, ChosenRows(dropped, EncodedRows(content, n_rows).write, test_parts),
         clients=clients, n_gone=n_gone, history=rows,
-        moves=rows.find_moves(read.find_whole_days()), notices=[*overlap, *describe_share(share)],
+        moves=rows.find_moves(read.extract_days), notices=[*overlap, *describe_share(share)],
     )  # fmt: skip

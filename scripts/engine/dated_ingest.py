@@ -279,7 +279,7 @@ def find_todays(read: DatedInput, schema: Schema) -> tuple[pd.DataFrame, int]:
     names = [schema.as_of, dated_rows.NUMBER]
     # To choose all of them would copy them.
     places = read.places if of_input.all() else read.places.loc[of_input, names]
-    chosen[of_input] &= dated_rows.are_todays(places, schema)
+    chosen[of_input] &= dated_rows.are_todays(places, schema, read.extract_days)
     is_gone = read.found.is_gone
     return read.rows.select(chosen & ~is_gone), int((chosen & is_gone).sum())
 
@@ -456,9 +456,10 @@ def ingest_files(
     overlap = [] if config.tests_latest_rows else dated_notices.describe_overlap(
         read.days, parts, count_shared(read, parts, schema)
     )  # fmt: skip
-    keys, whole = read.places[schema.client_key], read.find_whole_days()
+    keys, is_last = read.places[schema.client_key], dated_rows.is_last(read.places)
     return make_intake(
         read, parts, schema, ChosenRows(dropped, training.write, test.parts),
         clients=clients, n_gone=n_gone, history=history,
-        moves=key_spellings.find_moves(keys, read.days, whole), notices=overlap,
+        moves=key_spellings.find_moves(keys, is_last, read.days, read.extract_days),
+        notices=overlap,
     )  # fmt: skip

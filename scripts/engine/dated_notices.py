@@ -120,7 +120,7 @@ def describe_outcomes(
     Of today's clients `n_returned` had left by them, and are back. Further `n_gone` clients of the
     newest extract have left.
     """
-    whole = read.find_whole_days()
+    whole = read.extract_days
     return [
         *describe_leaving(read, schema, n_gone),
         *describe_records(read.outcomes, n_returned),

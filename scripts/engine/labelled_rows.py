@@ -1,6 +1,7 @@
 """Dated rows with their outcomes: the split into training and test, and the counts by use."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from scripts.data.time_split import TimeSplit
 Flags = NDArray[np.bool_]
 
 
-class LabelledRows(Struct, frozen=True, kw_only=True):
+class LabelledRows(Struct, frozen=True, kw_only=True, dict=True):
     """Dated rows with their outcomes, or groups of equal rows.
 
     Arrays have an element per row or group. `n_rows` is the number of rows of each group, None if
@@ -46,8 +47,9 @@ class LabelledRows(Struct, frozen=True, kw_only=True):
         """Count the rows of the chosen elements."""
         return int(chosen.sum() if self.n_rows is None else self.n_rows[chosen].sum())
 
-    def find_whole_days(self) -> NDArray[np.int64]:
-        """Return the days of the extracts of the input, without smaller additions, sorted."""
+    @cached_property
+    def extract_days(self) -> NDArray[np.int64]:
+        """The days of the extracts of the input, without smaller additions, sorted."""
         if not self.of_test.any():
             # To choose all of them would copy them.
             return client_dates.find_whole_days(self.days, self.n_rows)
@@ -150,7 +152,7 @@ def count_returned(known: KnownOutcomes, clients: pd.DataFrame, schema: Schema) 
 
 def count_announced(read: LabelledRows) -> int:
     """Count the clients in the newest extract known to leave within the horizon."""
-    whole = read.find_whole_days()
+    whole = read.extract_days
     newest = whole[-1] if len(whole) else read.days.max()
     is_announced = (read.found.labels == 1) & ~read.found.left_before & ~read.of_test
     return read.count(is_announced & (read.days >= newest))
@@ -180,14 +182,14 @@ def count_rows(read: LabelledRows, parts: TimeSplit) -> RowAccount:
 
 def count_gone(read: LabelledRows) -> int:
     """Count the clients in the newest extract who have left, by groups of rows."""
-    whole = read.find_whole_days()
+    whole = read.extract_days
     newest = whole[-1] if len(whole) else read.days.max()
     return read.count(read.found.is_gone & (read.days >= newest))
 
 
 def find_lengths(read: LabelledRows) -> tuple[int, int | None]:
     """Return the numbers of rows of the newest extract and of the extract before, or None."""
-    whole = read.find_whole_days()[-2:]
+    whole = read.extract_days[-2:]
     lengths = [read.count(~read.of_test & (read.days == day)) for day in whole] or [0]
     return lengths[-1], lengths[0] if len(lengths) > 1 else None
 
@@ -197,7 +199,7 @@ def find_respelt(read: LabelledRows, moves: pd.DataFrame) -> list[RespeltKeys]:
 
     `moves` are as from `key_spellings.find_moves`.
     """
-    found = key_spellings.find_respelt(moves, read.find_whole_days())
+    found = key_spellings.find_respelt(moves, read.extract_days)
     return [
         RespeltKeys(
             client_dates.format_day(day), n_respelt, read.count(~read.of_test & (read.days == day))

@@ -158,7 +158,7 @@ def collect(rows: DataFrame, schema: Schema) -> pd.DataFrame:
 
 def find_todays(read: ClusterInput, schema: Schema) -> pd.DataFrame:
     """Return today's clients, as `dated_ingest.find_todays` does."""
-    whole = read.find_whole_days()
+    whole = read.extract_days
     newest = int(whole[-1]) if len(whole) else 0
     todays = read.rows.where(column(dated.OPEN) & (column(dated.DAY) >= newest))
     unlabelled = F.lit(UNLABELLED).cast("tinyint")
@@ -215,7 +215,7 @@ def ingest_files(
             test, clean_more if by_time else None, written, drop_equal=False
         )
         tested = collect(cleaned, schema)
-        moves = dated.find_moves(read.rows, read.find_whole_days(), schema)
+        moves = dated.find_moves(read.rows, read.extract_days, schema)
     encoded = polars_dataset.encode_rows(polars_reader.unite([polars_dataset.from_pandas(tested)]))
     return dated_ingest.make_intake(
         read, parts, schema, ChosenRows(intake.dropped, intake.write, encoded),

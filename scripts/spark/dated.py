@@ -130,12 +130,14 @@ def find_moves(rows: DataFrame, extract_days: Ints, schema: Schema) -> pd.DataFr
 
     The rows are as from `label`, all of a client in a task.
     """
-    kinds = pa.schema([(KEY, pa.string()), (PLACE, pa.int64()), (IS_NEW, pa.bool_())])
+    kinds = pa.schema([(KEY, pa.string()), (PLACE, pa.int32()), (IS_NEW, pa.bool_())])
 
     def work(read: pa.Table) -> pa.Table:
         """Find the moves of the clients of a task."""
-        keys, days = polars_dated.to_pandas(pl.DataFrame(read).sort(KEY, DAY)).items()
-        found = key_spellings.find_moves(keys[1], days[1].to_numpy(), extract_days)
+        ordered = polars_dated.to_pandas(pl.DataFrame(read).sort(KEY, DAY))
+        keys, days = ordered[KEY], ordered[DAY].to_numpy()
+        is_last = key_spellings.are_last(keys)
+        found = key_spellings.find_moves(keys, is_last, days, extract_days)
         return pa.Table.from_pandas(found, preserve_index=False)
 
     places = rows.select(column(schema.client_key).alias(KEY), column(DAY))

@@ -110,7 +110,8 @@ def test_todays_row_is_the_latest_of_the_newest_extract() -> None:
     rows = make_rows(*february, *upload, *january)
 
     table = number(rows)
-    todays = table[dated_rows.are_todays(table, SCHEMA)]
+    extract_days = client_dates.find_whole_days(table[SCHEMA.as_of].to_numpy())
+    todays = table[dated_rows.are_todays(table, SCHEMA, extract_days)]
 
     assert sorted(todays["client"]) == sorted(f"c{k}" for k in range(5, 30))
     assert todays.set_index("client")["logins"]["c7"] == 3
