@@ -105,9 +105,10 @@ def write_whole(path: Path, content: str | bytes | Iterable[bytes]) -> Path:
     temporary = path.with_name(temporary_name(path.name))
     try:
         with temporary.open("wb") as handle:
-            for part in map(memoryview, parts):
-                for start in range(0, len(part), WRITE_BYTES):
-                    handle.write(part[start : start + WRITE_BYTES])
+            for part in parts:
+                view = memoryview(part)
+                for start in range(0, len(view), WRITE_BYTES):
+                    handle.write(view[start : start + WRITE_BYTES])
             handle.flush()
             os.fsync(handle.fileno())
         temporary.replace(path)

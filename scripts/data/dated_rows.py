@@ -115,9 +115,10 @@ def are_todays(table: pd.DataFrame, schema: Schema, extract_days: NDArray[np.int
     numpy.ndarray of shape (n_rows,)
         A client whose last row is of an earlier extract is none of today's.
     """
-    if not len(extract_days):
-        return is_last(table)
-    return is_last(table) & (table[schema.as_of].to_numpy(np.int64) >= extract_days[-1])
+    are_last = is_last(table)
+    if len(extract_days):
+        are_last &= table[schema.as_of].to_numpy(np.int64) >= extract_days[-1]
+    return are_last
 
 
 def group_by_day(days: NDArray[np.int64], chosen: Flags | None = None) -> list[Places]:

@@ -47,9 +47,14 @@ def empty_rows(schema: Schema) -> pl.DataFrame:
     return pl.DataFrame(schema=column_kinds(schema) | {dated_rows.OF_TEST: pl.Boolean})
 
 
-def get_floats(rows: pl.DataFrame, name: str) -> Floats:
+def get_floats(numbers: pl.Series) -> Floats:
     """Return a column of numbers or days, NaN where missing."""
-    return rows[name].cast(pl.Float64).to_numpy()
+    return numbers.cast(pl.Float64).to_numpy()
+
+
+def repeat(name: str, value: int | bool, like: pl.Series) -> pl.Series:
+    """Return a column of one value, in chunks as of another column."""
+    return polars_reader.split_like(like, pl.Series(name, [value]).new_from_index(0, len(like)))
 
 
 def to_columns(derived: dict[str, Floats]) -> list[pl.Series]:
@@ -82,23 +87,32 @@ def complete(table: pl.DataFrame, schema: Schema, day: int | None) -> pl.DataFra
         The columns of `column_kinds`: with the day and target that a file lacks. Numbers without
         fractions may be integers, as they were read.
     """
-    constants = [] if day is None else [pl.lit(day).alias(schema.as_of)]
-    if schema.target not in table.columns:
-        constants.append(pl.lit(UNLABELLED).alias(schema.target))
-    whole, kinds = table.with_columns(constants), column_kinds(schema)
+    key, columns = table[schema.client_key], {column.name: column for column in table}
+    if day is not None:
+        columns[schema.as_of] = repeat(schema.as_of, day, key)
+    columns.setdefault(schema.target, repeat(schema.target, UNLABELLED, key))
     ratios = (schema.ratios or {}).values()
     dates = [schema.as_of, *schema.date_formats] if schema.date_formats else []
-    columns = {name: get_floats(whole, name) for name in {*chain(*ratios), *dates}}
-    derived = [
-        polars_reader.split_like(whole[schema.client_key], column)
-        for column in derive_alone(columns, schema)
-    ]
-    table = whole.with_columns(derived).select(*kinds)
-    return table.cast({name: kind for name, kind in kinds.items() if kind != pl.Float64})
+    sources = {name: get_floats(columns[name]) for name in {*chain(*ratios), *dates}}
+    derived = derive_alone(sources, schema)
+    columns |= {column.name: polars_reader.split_like(key, column) for column in derived}
+    kinds = column_kinds(schema).items()
+    # Not as a query, whose planning takes longer than the work on a block.
+    return pl.DataFrame(
+        [columns[name] if kind == pl.Float64 else columns[name].cast(kind) for name, kind in kinds]
+    )
+
+
+def shortened_names(schema: Schema) -> tuple[str, ...]:
+    """Return the columns of rows that are kept in as few bytes as they need."""
+    return (*client_dates.row_schema(schema).numeric, schema.as_of, schema.target)
 
 
 def shorten(numbers: pl.Series) -> pl.Series:
-    """Return numbers in as few bytes as they need, those with fractions unchanged."""
+    """Return numbers in as few bytes as they need, and fractions unchanged.
+
+    Most columns have small whole numbers.
+    """
     if numbers.dtype == pl.Float64:
         if polars_reader.has_fractions(numbers.head(TRIED_ROWS)):
             return numbers
@@ -109,19 +123,10 @@ def shorten(numbers: pl.Series) -> pl.Series:
     return numbers.shrink_dtype()
 
 
-def shorten_numbers(part: pl.DataFrame, schema: Schema) -> pl.DataFrame:
-    """Return a part with shorter numbers: all rows are kept until the end.
-
-    Most columns have small whole numbers.
-    """
-    names = (*client_dates.row_schema(schema).numeric, schema.as_of, schema.target)
-    return part.with_columns(map(shorten, part.select(names)))
-
-
 def unify_kinds(parts: Sequence[pl.DataFrame], schema: Schema) -> list[pl.DataFrame]:
     """Return parts with one type for each column of numbers: integers if they are in all parts."""
-    kinds: dict[str, pl.DataType] = {}
-    for name in (*client_dates.row_schema(schema).numeric, schema.as_of, schema.target):
+    kinds: dict[Any, Any] = {}
+    for name in shortened_names(schema):
         of_parts = {part.schema[name] for part in parts}
         if len(of_parts) > 1:
             shared = pl.concat(
@@ -144,9 +149,10 @@ def unite_blocks(blocks: Sequence[pl.DataFrame], schema: Schema) -> Iterator[pl.
 def keep_block(
     block: pl.DataFrame, schema: Schema, day: int | None, *, of_test: bool
 ) -> pl.DataFrame:
-    """Return a block of a file as its rows are kept, with OF_TEST."""
-    flag = pl.lit(value=of_test).alias(dated_rows.OF_TEST)
-    return shorten_numbers(complete(block, schema, day).with_columns(flag), schema)
+    """Return a block of a file as its rows are kept until the end: shorter, with OF_TEST."""
+    rows, short = complete(block, schema, day), {*shortened_names(schema)}
+    flags = repeat(dated_rows.OF_TEST, of_test, rows[schema.client_key])
+    return pl.DataFrame([*(shorten(c) if c.name in short else c for c in rows), flags])
 
 
 def read_files(
@@ -231,7 +237,7 @@ def find_changes(
     origin : numpy.ndarray of shape (n_rows,), optional
         The place of each row in `sources`, by default its own.
     """
-    values = {name: get_floats(sources, name) for name in schema.changes or ()}
+    values = {name: get_floats(sources[name]) for name in schema.changes or ()}
     has_before, found = have_before(numbers), []
     for start in range(0, max(1, len(numbers)), polars_dataset.PART_ROWS):
         # With the row before the first one.

@@ -220,8 +220,8 @@ def parse_day(
         days, proven = parse_day(cells.head(1), date_format, is_needed=is_needed)
         return days.new_from_index(0, len(cells)), proven.new_from_index(0, len(cells))
     if date_format == ISO_FORMAT and (found := parse_iso_days(cells)) is not None:
-        proven = pl.repeat(value=True, n=len(cells), dtype=pl.Boolean, eager=True)
-        return pl.Series(cells.name, found.astype(np.float64)), proven.alias(PROVEN)
+        proven = pl.Series(PROVEN, np.ones(len(cells), np.bool_))
+        return pl.Series(cells.name, found.astype(np.float64)), proven
     # Many clients share a day: each of the different texts is judged once.
     encoded = pc.dictionary_encode(cells.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()))
     texts = pl.Series(encoded.dictionary, dtype=pl.String)

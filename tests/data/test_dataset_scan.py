@@ -153,9 +153,10 @@ def test_the_facts_of_many_rows_equal_those_in_memory(tmp_path: Path, in_files: 
 
     check_facts(found, table)
     # Small whole numbers and fractions alike.
-    assert all(
-        isinstance(found.numeric[name].values, np.memmap) == in_files for name in SCHEMA.numeric
-    )
+    for name in SCHEMA.numeric:
+        numbers = found.numeric[name]
+        assert isinstance(numbers, numeric_column.NumericColumn)
+        assert isinstance(numbers.values, np.memmap) == in_files
 
 
 @pytest.mark.parametrize("by_place", [True, False])
