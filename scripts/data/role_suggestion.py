@@ -18,7 +18,7 @@ from scripts.data.time_suggestion import TimeLayout, to_numbers
 
 ID_NAME = re.compile(
     r"(^|[^a-z])ids?$|[a-z]I[dD]$|phone|e-?mail|name$|^customer$|^account$|"
-    r"(^|[^A-Za-z])(?i:no|nr|row|index|idx)\.?$|[a-z](No|Nr|Row|Index|Idx)\.?$|(?i:number)$"
+    r"(^|[^A-Za-z])(?i:no|nr|row|index|idx)\.?$|[a-z](No|Nr|Row|Index|Idx)\.?$|(?i:number|nummer)$"
 )
 # Columns by which people know a client. An address is left out: a list needs none.
 PEOPLE_NAME = re.compile(
@@ -32,6 +32,8 @@ LEAK_ACCURACY = 0.95
 # Few honest columns reach this; the score of another model does, which may be a leak.
 POSSIBLE_LEAK_ACCURACY = 0.9
 MIN_ID_FRACTION = 0.5
+# A customer may have some contracts.
+MIN_NAMED_ID_FRACTION = 0.3
 # A few repeated rows must not turn a numbering of clients into a feature.
 MIN_NUMBERING_FRACTION = 0.99
 # Texts of so many words are sentences, and no names.
@@ -74,7 +76,7 @@ def is_id(column: pd.Series, name: str, inference: schema_inference.Inference) -
         return False
     # A whole number may well be a measure.
     if ID_NAME.search(name):
-        return n_values > MIN_ID_FRACTION * len(column)
+        return n_values > MIN_NAMED_ID_FRACTION * len(column)
     return n_values > MIN_NUMBERING_FRACTION * len(column) and not AMOUNT_NAME.search(name)
 
 

@@ -953,11 +953,14 @@ def test_clients_may_be_numbered_without_a_gap(tmp_path: Path) -> None:
 def test_of_customers_with_several_contracts_the_contract_is_the_key(tmp_path: Path) -> None:
     def customer(_month: int, table: pd.DataFrame) -> list[str]:
         """Return a customer of two contracts for each row."""
-        return [f"C{int(key[1:]) // 2}" for key in table["cust_no"]]
+        return [str(int(key[1:]) // 2 + 500) for key in table["cust_no"]]
 
-    save_months(tmp_path / "in", PLAIN, as_of=as_of, churned=label, customer_no=customer)
+    save_months(tmp_path / "in", PLAIN, as_of=as_of, churned=label, Kundennummer=customer)
     for path in (tmp_path / "in").iterdir():
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         save(table.rename(columns={"cust_no": "contract_no"}), path)
 
-    assert suggested(tmp_path / "in").section["key"] == "contract_no"
+    section = suggested(tmp_path / "in").section
+
+    assert section["key"] == "contract_no"
+    assert "Kundennummer" in section["ignore"]
