@@ -159,6 +159,16 @@ def find_pending(table: pd.DataFrame, later: list[str]) -> list[str]:
     ]
 
 
+def describe_no_day(layout: TimeLayout, n_files: int) -> str:
+    """Return sentences about clients of several files without a day, or a column of who left."""
+    return (
+        f"Clients come back in the {n_files} files, by {layout.key!r}, and neither a column nor the"
+        " names of the files say as of when: put the day into each name, such as"
+        " clients_2026-03-31.csv, and try again. No column has two values, either: if one says who"
+        " left, name it with --target."
+    )
+
+
 def choose_target(
     table: pd.DataFrame, layout: TimeLayout, target: str | None, sizes: list[int]
 ) -> str:
@@ -185,7 +195,8 @@ def choose_target(
         if not layout.date:
             reasons = missing_keys.describe(table, layout, sizes)
             hint = f" Besides, {layout.hint}" if layout.hint else ""
-            raise DatasetError(f"{error}{reasons}{hint}") from error
+            words = describe_no_day(layout, len(sizes)) if layout.recurs else error
+            raise DatasetError(f"{words}{reasons}{hint}") from error
         return ""
     # A client as of a day has an outcome later, in another file. Any two values are no label.
     is_likely = not layout.date or target_suggestion.is_likely(table[guess], guess)

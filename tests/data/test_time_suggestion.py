@@ -964,3 +964,14 @@ def test_of_customers_with_several_contracts_the_contract_is_the_key(tmp_path: P
 
     assert section["key"] == "contract_no"
     assert "Kundennummer" in section["ignore"]
+
+
+def test_without_a_day_the_reason_begins_with_the_missing_day(tmp_path: Path) -> None:
+    for month, name in enumerate(PLAIN):
+        save(
+            make_clients(month)[["cust_no", "logins_30d"]].assign(q="2025-Q1"),
+            tmp_path / "in" / name,
+        )
+
+    with pytest.raises(DatasetError, match=r"^Clients come back in the 4 files, by 'cust_no'"):
+        suggested(tmp_path / "in")
