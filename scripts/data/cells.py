@@ -142,7 +142,7 @@ def day_of(text: str, date_format: str) -> float:
 def parse_day(text: str, date_format: str, *, is_needed: bool = False) -> float:
     """Return the day of a date, counted from 1970-01-01, NaN for an empty cell if permitted."""
     text = text.strip()
-    if not is_needed and (not text or dates.is_no_day(text)):
+    if not is_needed and (not text or dates.is_no_end(text)):
         return math.nan
     try:
         return day_of(text, date_format)

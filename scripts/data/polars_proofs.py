@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from scripts.core.config import ISO_FORMAT, Schema
-from scripts.core.dates import ISO_DATE, NO_DAY
+from scripts.core.dates import ISO_DATE, NO_DAY, NO_END
 from scripts.data.cells import BadCellError, day_of, name_client
 from scripts.data.csv_reader import ColumnLayout
 
@@ -24,7 +24,7 @@ ISO_CELL = f"^{ISO_DATE.pattern}$".replace(r"\d", "[0-9]")
 ISO_LENGTH, FIRST_DAY = len("2026-03-31"), "0001-01-01"
 # The four words of a text's view: the length, then the bytes.
 VIEW_WORDS = 4
-MONTHS = 12
+MONTHS, NO_END_YEAR = 12, 9999
 # A number that no sum with others makes possible.
 IMPOSSIBLE = -(10**6)
 BARE_LABELS = {"0", "1"}
@@ -157,8 +157,14 @@ def parse_iso_days(cells: pl.Series) -> Days | None:
     pairs, dashes, units = digit_tables()
     years, days = 100 * pairs.take(century) + pairs.take(year), pairs.take(day)
     months = dashes.take(ten) + units.take(month)
-    # The rules know no year 0.
-    if years.min() < 1 or months.min() < 1 or months.max() > MONTHS or days.min() < 1:
+    # The rules know no year 0, and 9999-12-31 stands for no date.
+    if (
+        years.min() < 1
+        or years.max() >= NO_END_YEAR
+        or months.min() < 1
+        or months.max() > MONTHS
+        or days.min() < 1
+    ):
         return None
     places = years * MONTHS + months - 1
     starts, lengths = month_tables()
@@ -192,8 +198,8 @@ def is_constant(cells: pl.Series) -> bool:
 
 
 def are_no_days(texts: pl.Series) -> pl.Series:
-    """Return whether each text is empty or stands for no date."""
-    return (texts == "") | texts.str.contains(f"^(?:{NO_DAY})$")
+    """Return whether each text is empty, or stands for no date or for no known end."""
+    return (texts == "") | texts.str.contains(f"^(?:{NO_DAY}|{NO_END.pattern})$")
 
 
 def parse_day(
@@ -225,8 +231,10 @@ def parse_day(
     # Many clients share a day: each of the different texts is judged once.
     encoded = pc.dictionary_encode(cells.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()))
     texts = pl.Series(encoded.dictionary, dtype=pl.String)
-    days, is_date = judge_days(texts, date_format)
-    proofs = is_date if is_needed else is_date | are_no_days(texts)
+    days, proofs = judge_days(texts, date_format)
+    if not is_needed:
+        is_none = are_no_days(texts)
+        days, proofs = days.set(is_none, None), proofs | is_none
     places = pl.Series(encoded.indices, dtype=pl.UInt32)
     proven = proofs.gather(places).fill_null(value=False)
     return days.gather(places).alias(cells.name), proven.alias(PROVEN)

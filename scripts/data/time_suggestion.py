@@ -151,7 +151,7 @@ def find_date_columns(
             )
             continue
         formats[name] = found[0]
-        words = [text for text in table[name].unique() if dates.is_no_day(text)]
+        words = [text for text in table[name].unique() if dates.is_no_end(text)]
         if words:
             notices.append(f"In {name!r} {cells.shorten(words[0])} is taken for no date.")
         if len(found) > 1:

@@ -49,6 +49,7 @@ def derive(*rows: dict[str, Any], **members: Any) -> dict[str, list[Any]]:
         # As a cell of a file without a date.
         ({"signup": "0000-00-00"}, {}, math.nan),
         ({"signup": " NULL "}, {}, math.nan),
+        ({"signup": "31.12.9999"}, {}, math.nan),
         ({"signup": "31.12.2026"}, {}, -245),
     ],
 )

@@ -191,3 +191,11 @@ def test_each_column_is_read_as_its_kind() -> None:
     }  # fmt: skip
     with pytest.raises(BadCellError):
         parsers["spent"]("5%")
+
+
+@pytest.mark.parametrize("text", ["9999-12-31", "0000-00-00", "null", "N/A", " - "])
+def test_a_text_for_no_date_is_a_missing_day_and_no_day_far_away(text: str) -> None:
+    assert math.isnan(cells.parse_day(text, "%Y-%m-%d"))
+    if text != "9999-12-31":
+        with pytest.raises(cells.BadCellError):
+            cells.parse_day(text, "%Y-%m-%d", is_needed=True)
