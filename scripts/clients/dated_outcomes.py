@@ -217,7 +217,7 @@ def describe_date(engine: Engine, found: pd.DataFrame, as_of: str, digest: str) 
     return JoinedDate(
         digest,
         n_left_before=max(0, n_left - n_exits),
-        is_late=n_stayed - n_stays > MAX_UNLISTED_FRACTION * len(found),
+        is_late=n_stayed - n_stays > MAX_UNLISTED_FRACTION * len(labels),
     )
 
 

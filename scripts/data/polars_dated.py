@@ -330,7 +330,7 @@ class PolarsRows(Struct, frozen=True, dict=True):
 
     @property
     def places(self) -> pd.DataFrame:
-        """Return key, day, own label, OF_TEST and NUMBER of each row."""
+        """Return the columns of `place_names` and NUMBER of each row."""
         return to_pandas(self.rows.select(*place_names(self.schema), dated_rows.NUMBER))
 
     @property

@@ -114,6 +114,17 @@ def test_later_outcomes_of_a_date_join_as_well(engine: Engine) -> None:
     assert read_outcomes(engine) == {"x": (True, None), "y": (False, None), "z": (False, None)}
 
 
+def test_a_list_is_late_by_the_clients_of_its_date_and_not_by_earlier_leavers(
+    engine: Engine,
+) -> None:
+    unlisted = [(f"u{n}", LISTED, 0) for n in range(30)]
+    left = [(f"g{n}", "2020-01-31", 1) for n in range(2_000)]
+
+    found = join(engine, make_history(("x", LISTED, 1), ("y", LISTED, 0), *unlisted, *left))
+
+    assert found.late_dates == {LISTED}
+
+
 def test_a_join_that_was_killed_is_completed_by_the_next_run(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
