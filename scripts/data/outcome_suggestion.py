@@ -198,7 +198,7 @@ def describe_stays(stays: "pd.Series[float]", date: str, folder: Path) -> str:
     return (
         f"The files in {folder} are left out: for {n_before} of {len(stays)} clients who stayed"
         f" {date!r} is before their first row, and no day up to which they are known to have"
-        " stayed. Leave it blank for them."
+        " stayed. Leave it blank for them. Of a log of events take the rows of leaving alone."
     )
 
 

@@ -813,6 +813,19 @@ def test_a_file_without_any_leaver_yet_is_taken_for_one_of_leavers(
     assert "No day is filled in yet" in "\n".join(suggestion.notices)
 
 
+def test_a_log_of_events_is_left_out_with_the_rows_to_take(tmp_path: Path) -> None:
+    save_months(tmp_path / "in", DATED)
+    joined = make_clients(0)[["cust_no"]].assign(event="joined", day="2020-03-01")
+    left = joined[:30].assign(event="left", day="2025-03-14")
+    called = left.assign(event="called", day="2025-03-10")
+    save(pd.concat([joined, left, called]), tmp_path / "crm" / "log.csv")
+
+    notices = "\n".join(suggested(tmp_path / "in").notices)
+
+    assert f"The files in {tmp_path / 'crm'} are left out" in notices
+    assert "Of a log of events take the rows of leaving alone." in notices
+
+
 def test_a_table_of_clients_nearby_is_no_file_of_leavers(tmp_path: Path) -> None:
     save_months(tmp_path / "in", DATED)
     day = np.where(np.arange(N) % 9 == 0, "2025-03-14", "")
