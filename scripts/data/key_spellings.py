@@ -13,15 +13,31 @@ KEY, PLACE, IS_NEW = "key", "place", "is new"
 MIN_PREFIXED_FRACTION = 0.5
 FEWEST = 5
 PART_ROWS = 2**16
+# Between groups of three digits: also a no-break space, wide or narrow.
+THOUSANDS = "[.,' \u00a0\u202f]"
+GROUPED = f"^[0-9]{{1,3}}(?:{THOUSANDS}[0-9]{{3}})+(?:[.,]0{{1,2}})?$"
+MARKS = tuple(mark.encode() for mark in ".,' \u00a0\u202f")
+
+
+def have_marks(keys: pa.Array) -> bool:
+    """Return whether any key has a decimal or thousands mark, by a search in all bytes at once."""
+    chunks = keys.chunks if isinstance(keys, pa.ChunkedArray) else [keys]
+    contents = [chunk.buffers()[2].to_pybytes() for chunk in chunks if len(chunk)]
+    return any(mark in content for content in contents for mark in MARKS)
 
 
 def plain_keys(keys: "pd.Series[str]") -> pa.Array:
-    """Return keys in small letters, without leading zeros and without `.0` at the end."""
-    texts = pc.utf8_lower(pa.array(keys.astype("str"), pa.large_string()))
-    plain = pc.utf8_ltrim(texts, characters="0")
-    has_mark = pc.or_(pc.match_substring(plain, "."), pc.match_substring(plain, ","))
-    if not pc.any(has_mark).as_py():
+    """Return keys in small letters, without leading zeros, thousands marks and `.0` at the end."""
+    texts = pa.array(keys.astype("str"), pa.large_string())
+    plain = pc.utf8_ltrim(pc.utf8_lower(texts), characters="0")
+    if not have_marks(plain):
         return plain
+    is_grouped = pc.match_substring_regex(plain, GROUPED)
+    if pc.any(is_grouped).as_py():
+        joined = pc.replace_substring_regex(
+            plain, pattern=f"{THOUSANDS}([0-9]{{3}})", replacement=r"\1"
+        )
+        plain = pc.if_else(is_grouped, joined, plain)
     return pc.replace_substring_regex(plain, pattern=r"[.,]0+$", replacement="")
 
 
@@ -104,7 +120,7 @@ def find_respelt(moves: pd.DataFrame, extract_days: Ints) -> dict[int, int]:
     """Count the keys of each extract that are written otherwise than in the extract before.
 
     Who is new in an extract and has the key of a client who is absent in it, but for leading zeros,
-    capitals, a decimal such as `42.0` or a prefix, is the same client.
+    capitals, thousands marks, a decimal such as `42.0` or a prefix, is the same client.
 
     Parameters
     ----------

@@ -103,8 +103,8 @@ def count_contradicted(records: pd.DataFrame) -> int:
 class RecordFit(Struct, frozen=True):
     """Counts of a file's records: of known clients, with a row, and with a key written otherwise.
 
-    A key is written otherwise than in the client tables by its leading zeros, its capitals, or a
-    decimal such as `42.0`.
+    A key is written otherwise than in the client tables by its leading zeros, its capitals, its
+    thousands marks, or a decimal such as `42.0`.
     """
 
     n_known: int = 0

@@ -106,8 +106,8 @@ def describe_respelt(respelt: Sequence[RespeltKeys], schema: Schema) -> list[str
     return [
         f"{keys.n_respelt} clients of the extract as of {keys.day} are new, and their keys in"
         f" {schema.client_key!r} are those of clients who have vanished, written otherwise, such as"
-        " with other leading zeros, capitals or another prefix. Correct the file, or they count as"
-        " other clients."
+        " with other leading zeros, capitals, thousands marks or another prefix. Correct the"
+        " file, or they count as other clients."
         for keys in worst
     ]
 

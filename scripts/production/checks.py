@@ -458,8 +458,8 @@ def check_respelt(
     )
     words = Sentences(
         alarm=f"{found} are those of clients who have vanished, written otherwise, such as with"
-        " other leading zeros, capitals or another prefix. Correct the file, or they count as other"
-        " clients.",
+        " other leading zeros, capitals, thousands marks or another prefix. Correct the"
+        " file, or they count as other clients.",
         fine=f"{found} are like those of clients who have vanished.",
     )
     return make_findings(settings, "respelt_keys", n_respelt / n_rows, words, LimitSide.REACHED)
