@@ -56,7 +56,8 @@ class DatedIntake(Struct, frozen=True):
 
     `write_dataset` takes a folder and a stamp, and returns the path and the number of rows. Of
     today's clients `n_returned` had left before. Further `n_gone` clients in the newest extract
-    have left, and are none of today's. Some extracts have `respelt` keys.
+    have left, and are none of today's. Some extracts have `respelt` keys. `extract_days` are
+    counted from 1970-01-01.
     """
 
     n_labelled: int
@@ -74,6 +75,7 @@ class DatedIntake(Struct, frozen=True):
     n_returned: int = 0
     n_gone: int = 0
     respelt: Sequence[RespeltKeys] = ()
+    extract_days: Sequence[int] = ()
 
     def write(self, folder: Path, stamp: str) -> tuple[Path, int]:
         """Write the test rows and the dataset, and return the path and the number of rows."""
@@ -398,6 +400,7 @@ def make_intake(
         n_returned=n_returned,
         n_gone=n_gone,
         respelt=respelt,
+        extract_days=read.extract_days.tolist(),
         readings=read.readings,
         account=labelled_rows.count_rows(read, parts),
         history=history,

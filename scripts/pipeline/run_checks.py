@@ -45,6 +45,8 @@ from scripts.training import Training
 
 # So many rows show whether a column alone separates, and whether its values are as before.
 MAX_ROWS = 50_000
+# The period is that of at least so many of the newest steps from an extract to the next one.
+N_STEPS = 3
 # Smaller datasets are read without the import of Polars.
 SMALL_BYTES = 2**20
 OF_DATED_ROWS = (
@@ -227,18 +229,44 @@ def to_days(texts: Iterable[str]) -> "np.ndarray[tuple[int], np.dtype[np.int64]]
     return np.unique(np.array(list(texts), dtype="datetime64[D]")).astype(np.int64)
 
 
+def find_period(extract_days: Sequence[int], test_day: int) -> float:
+    """Return the days between two of the newest extracts, 0 without two of them.
+
+    Weekly extracts may become monthly, or monthly ones weekly: the extracts since the test count,
+    at least the newest ones, and no period is shorter than the time to the extract after the test.
+
+    Parameters
+    ----------
+    extract_days : sequence of int
+        The days of the extracts, sorted.
+    test_day : int
+        The newest day of the test rows, counted like these.
+    """
+    steps = np.diff(extract_days)
+    if not len(steps):
+        return 0.0
+    # The step from the extract of the test to the one after it.
+    place = int(np.searchsorted(extract_days, test_day, side="right")) - 1
+    is_among = 0 <= place < len(steps)
+    recent = steps[min(max(0, place), max(0, len(steps) - N_STEPS)) :]
+    return float(max(np.median(recent), steps[place] if is_among else 0))
+
+
 def check_test_age(
-    table: pd.DataFrame, day: str, dataset_path: Path, todays: pd.DataFrame, config: Config
+    table: pd.DataFrame, day: str, ingested: Ingestion, config: Config
 ) -> list[Finding]:
     """Check the age of dated test rows beside the rows they judge."""
-    days = read_unique(dataset_path, day)
-    trained, tested = to_days(days), to_days(table[day].unique())
-    newest = to_days(todays[day].unique()) if config.outcomes is not None else trained
+    trained = to_days(read_unique(ingested.dataset_path, day))
+    tested = to_days(table[day].unique())
+    newest = trained if config.outcomes is None else to_days(ingested.clients[day].unique())
     if not len(tested) or not len(newest):
         return []
-    steps = np.diff(np.unique(np.concatenate([trained, tested, newest])))
     horizon = 0 if config.outcomes is None else config.outcomes.horizon_days
-    period = float(np.median(steps)) if len(steps) else 0.0
+    extracts = [] if ingested.dated is None else ingested.dated.extract_days
+    period = find_period(extracts, int(tested[-1]))
+    if not period:
+        steps = np.diff(np.unique(np.concatenate([trained, tested, newest])))
+        period = float(np.median(steps)) if len(steps) else 0.0
     return checks.check_age(int(newest[-1] - tested[-1]), period, horizon, config.checks)
 
 
@@ -277,7 +305,7 @@ def check_candidate(
     ids = model.schema.ids
     if config.schema.date and not is_in_store(ingested.dataset_path):
         # The identifiers of dated rows are the key and the day.
-        findings += check_test_age(table, ids[1], ingested.dataset_path, ingested.clients, config)
+        findings += check_test_age(table, ids[1], ingested, config)
     return findings + check_clients(table, ids, ingested.dataset_path, config)
 
 

@@ -462,3 +462,25 @@ def test_an_extract_without_the_file_of_a_region_is_a_problem_until_the_file_is_
     fullprocess.main(config)
 
     assert "missing_files" not in alarms_of(config)
+
+
+@pytest.mark.parametrize(
+    ("extract_days", "test_day", "period"),
+    [
+        # Weekly extracts have become monthly: just now, and for long.
+        ([0, 7, 14, 21, 28, 35, 63], 35, 28),
+        ([0, 7, 14, 21, 28, 35, 63, 91, 119], 63, 28),
+        # Monthly extracts have become weekly: since the test, and before it.
+        ([0, 30, 60, 67, 74, 81, 88], 30, 30),
+        ([0, 30, 60, 67, 74, 81, 88], 60, 7),
+        # Outcomes stopped long ago, or the test is a folder of older rows.
+        ([0, 30, 60, 90, 120, 150, 180], 0, 30),
+        ([0, 30, 60], -700, 30),
+        ([0], 0, 0),
+        ([], 0, 0),
+    ],
+)
+def test_the_period_of_extracts_is_that_of_the_newest_ones(
+    extract_days: list[int], test_day: int, period: float
+) -> None:
+    assert run_checks.find_period(extract_days, test_day) == period
