@@ -226,7 +226,12 @@ def test_pages_rankings_and_the_next_month_know_who_has_left(
 
 @pytest.mark.parametrize(
     ("name", "blank"),
-    [("deactivated_at", "0000-00-00"), ("Vertragsende", "31.12.9999"), ("Vertragsende", "NULL")],
+    [
+        ("deactivated_at", "0000-00-00"),
+        ("deactivated_at", "1900-01-01"),
+        ("Vertragsende", "31.12.9999"),
+        ("Vertragsende", "NULL"),
+    ],
 )
 def test_a_day_that_stands_for_none_is_blank(tmp_path: Path, name: str, blank: str) -> None:
     company = Company()

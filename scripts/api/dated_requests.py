@@ -16,7 +16,7 @@ from scripts.api.request_rows import (
 )
 from scripts.api.responses import Fault
 from scripts.core.config import AS_OF, FILE_NAME, ISO_FORMAT, Schema
-from scripts.core.dates import is_no_end, parse_date
+from scripts.core.dates import is_no_day, parse_date
 from scripts.data import client_dates
 from scripts.data.cells import EPOCH, EXAMPLE, LARGEST_NUMBER
 
@@ -94,7 +94,7 @@ def is_blank(value: object) -> bool:
     """Return whether a member is no date, as a cell of a file may be, such as `0000-00-00`."""
     if isinstance(value, str):
         text = value.strip()
-        return not text or is_no_end(text)
+        return not text or is_no_day(text)
     return value is None
 
 

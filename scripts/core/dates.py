@@ -22,26 +22,25 @@ def is_of_months(date_format: str) -> bool:
     )
 
 
-# What MySQL and others write where there is no date, perhaps with a time of day, and words for it.
-NO_DAY = (
-    r"(?:0000[-./]00[-./]00|00[-./]00[-./]0000|00000000)(?:[ T].*)?"
-    r"|(?i:null|\(null\)|#?n/a|n\.a\.|na|none|nil|nan|nat)|--?"
+# The first days that databases and spreadsheets know, 1 January of these years and two days of
+# 1899, are written where there is no date. Hardly a client was born on one of them.
+FIRST_YEAR = "(?:1900|1901|1753|0001)"
+# Without a time of day: zeros of MySQL, an end that SAP does not know, and the first days.
+NO_DATE = (
+    r"0000[-./]00[-./]00|00[-./]00[-./]0000|00000000"
+    r"|9999[-./]12[-./]31|(?:31[-./]12|12[-./]31)[-./]9999|99991231"
+    rf"|{FIRST_YEAR}[-./]0?1[-./]0?1|0?1[-./]0?1[-./]{FIRST_YEAR}|{FIRST_YEAR}0101|0101{FIRST_YEAR}"
+    r"|1899[-./]12[-./]3[01]|(?:3[01][-./]12|12[-./]3[01])[-./]1899|1899123[01]"
+    rf"|(?i:0?1[- ]jan(?:uary)?[- ]{FIRST_YEAR}|jan(?:uary)? +0?1,? {FIRST_YEAR})"
+    r"|(?i:3[01][- ]dec(?:ember)?[- ]1899|31[- ]dec(?:ember)?[- ]9999)"
 )
+NO_DAY = rf"(?:{NO_DATE})(?:[ T].*)?|(?i:null|\(null\)|#?n/a|n\.a\.|na|none|nil|nan|nat)|--?"
 NO_DAY_TEXT = re.compile(NO_DAY)
-# What SAP and others write for an end that is not known.
-NO_END = re.compile(
-    r"(?:9999[-./]12[-./]31|31[-./]12[-./]9999|12[-./]31[-./]9999|99991231)(?:[ T].*)?"
-)
 
 
 def is_no_day(text: str) -> bool:
-    """Return whether a text stands for no date, such as `0000-00-00` or `NULL`."""
+    """Return whether a text stands for no date, such as `1900-01-01`, `9999-12-31` or `NULL`."""
     return NO_DAY_TEXT.fullmatch(text) is not None
-
-
-def is_no_end(text: str) -> bool:
-    """Return whether a text stands for no date or for no known end, such as `9999-12-31`."""
-    return is_no_day(text) or NO_END.fullmatch(text) is not None
 
 
 def parse_date(text: str, date_format: str = ISO_FORMAT) -> date:

@@ -142,12 +142,16 @@ def day_of(text: str, date_format: str) -> float:
 def parse_day(text: str, date_format: str, *, is_needed: bool = False) -> float:
     """Return the day of a date, counted from 1970-01-01, NaN for an empty cell if permitted."""
     text = text.strip()
-    if not is_needed and (not text or dates.is_no_end(text)):
+    is_none = not text or dates.is_no_day(text)
+    if is_none and not is_needed:
         return math.nan
+    reason = f"expected a date such as {EXAMPLE:{date_format}}"
+    if is_none:
+        raise BadCellError(reason, text)
     try:
         return day_of(text, date_format)
     except ValueError as error:
-        raise BadCellError(f"expected a date such as {EXAMPLE:{date_format}}", text) from error
+        raise BadCellError(reason, text) from error
 
 
 def name_client(identifiers: Sequence[str]) -> str:

@@ -160,6 +160,8 @@ def count_kinds(counts: Mapping[str, int]) -> KindCounts:
     totals = [0] * 6
     for text, count in counts.items():
         found = (is_date(text), is_email(text), is_url(text), is_phone(text), len(text.split()))
-        for place, number in enumerate((*found, dates.is_no_end(text))):
+        # A cell such as 1900-01-01 counts once, as a date.
+        is_no_day = not found[0] and dates.is_no_day(text)
+        for place, number in enumerate((*found, is_no_day)):
             totals[place] += count * number
     return KindCounts(sum(counts.values()), len(counts), *totals)

@@ -74,7 +74,7 @@ def find_key_column(table: pd.DataFrame, key: str, known: set[str]) -> str:
 
 def filled_days(column: pd.Series) -> list[str]:
     """Return the first cells with a text that does not stand for no date."""
-    return [text for text in column if text and not dates.is_no_end(text)][:N_SAMPLED]
+    return [text for text in column if text and not dates.is_no_day(text)][:N_SAMPLED]
 
 
 def find_date_column(table: pd.DataFrame) -> tuple[str, str]:

@@ -16,7 +16,7 @@ DATE, EMAIL, URL, PHONE = (
     f"^(?i:{pattern.pattern})$"
     for pattern in (column_kinds.DATE, column_kinds.EMAIL, column_kinds.URL, column_kinds.PHONE)
 )
-NO_DAY = f"^(?:{dates.NO_DAY}|{dates.NO_END.pattern})$"
+NO_DAY = f"^(?:{dates.NO_DAY})$"
 PHONE_SIGN = f"^(?:{column_kinds.PHONE_SIGN.pattern})"
 
 
@@ -58,12 +58,11 @@ def count_ascii_kinds(values: pl.DataFrame) -> KindCounts:
     may_be_phone = (n_characters >= digits.start) & CELL.str.contains(PHONE_SIGN)
     may_be_url = CELL.str.contains("/", literal=True) | CELL.str.starts_with("www.")
     numbers = values.filter(may_be_phone)
+    is_date = (n_characters >= column_kinds.MIN_DATE) & CELL.str.contains(DATE)
     return KindCounts(
         n_cells=int(values["count"].sum()),
         n_distinct=values.height,
-        n_dates=count_rows(
-            values.filter(n_characters >= column_kinds.MIN_DATE), CELL.str.contains(DATE)
-        ),
+        n_dates=count_rows(values, is_date),
         n_emails=count_rows(
             values.filter(CELL.str.contains("@", literal=True)), CELL.str.contains(EMAIL)
         ),
@@ -73,7 +72,7 @@ def count_ascii_kinds(values: pl.DataFrame) -> KindCounts:
             n_digits.is_between(digits.start, digits.stop - 1) & CELL.str.contains(PHONE),
         ),
         n_words=int(values.select((CELL.str.count_matches(r"\S+") * COUNT).sum()).item()),
-        n_no_days=count_rows(values, CELL.str.contains(NO_DAY)),
+        n_no_days=count_rows(values.filter(CELL.str.contains(NO_DAY)), ~is_date),
     )
 
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from scripts.core.config import ISO_FORMAT, Schema
-from scripts.core.dates import ISO_DATE, NO_DAY, NO_END
+from scripts.core.dates import ISO_DATE, NO_DAY
 from scripts.data.cells import BadCellError, day_of, name_client
 from scripts.data.csv_reader import ColumnLayout
 
@@ -25,6 +25,8 @@ ISO_LENGTH, FIRST_DAY = len("2026-03-31"), "0001-01-01"
 # The four words of a text's view: the length, then the bytes.
 VIEW_WORDS = 4
 MONTHS, NO_END_YEAR = 12, 9999
+# A day of this year or an earlier one may stand for no date.
+LAST_FIRST_YEAR = 1901
 # A number that no sum with others makes possible.
 IMPOSSIBLE = -(10**6)
 BARE_LABELS = {"0", "1"}
@@ -157,9 +159,9 @@ def parse_iso_days(cells: pl.Series) -> Days | None:
     pairs, dashes, units = digit_tables()
     years, days = 100 * pairs.take(century) + pairs.take(year), pairs.take(day)
     months = dashes.take(ten) + units.take(month)
-    # The rules know no year 0, and 9999-12-31 stands for no date.
+    # A day such as 1900-01-01 or 9999-12-31 stands for no date.
     if (
-        years.min() < 1
+        years.min() <= LAST_FIRST_YEAR
         or years.max() >= NO_END_YEAR
         or months.min() < 1
         or months.max() > MONTHS
@@ -198,8 +200,8 @@ def is_constant(cells: pl.Series) -> bool:
 
 
 def are_no_days(texts: pl.Series) -> pl.Series:
-    """Return whether each text is empty, or stands for no date or for no known end."""
-    return (texts == "") | texts.str.contains(f"^(?:{NO_DAY}|{NO_END.pattern})$")
+    """Return whether each text is empty or stands for no date."""
+    return (texts == "") | texts.str.contains(f"^(?:{NO_DAY})$")
 
 
 def parse_day(
@@ -232,9 +234,8 @@ def parse_day(
     encoded = pc.dictionary_encode(cells.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()))
     texts = pl.Series(encoded.dictionary, dtype=pl.String)
     days, proofs = judge_days(texts, date_format)
-    if not is_needed:
-        is_none = are_no_days(texts)
-        days, proofs = days.set(is_none, None), proofs | is_none
+    is_none = are_no_days(texts)
+    days, proofs = days.set(is_none, None), proofs & ~is_none if is_needed else proofs | is_none
     places = pl.Series(encoded.indices, dtype=pl.UInt32)
     proven = proofs.gather(places).fill_null(value=False)
     return days.gather(places).alias(cells.name), proven.alias(PROVEN)

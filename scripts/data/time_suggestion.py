@@ -141,7 +141,10 @@ def find_date_columns(
     """Return the format of each date column, and notices about unreadable or ambiguous dates."""
     formats, notices = find_month_columns(table, kinds), list[str]()
     for name in (name for name, kind in kinds.items() if name and kind is ColumnKind.DATES):
-        unique = [text for text in table[name].unique() if text and not dates.is_no_end(text)]
+        unique = [text for text in table[name].unique() if text and not dates.is_no_day(text)]
+        if not unique:
+            notices.append(f"Ignored: {name!r} has no date.")
+            continue
         texts = unique[:N_SAMPLED]
         found = date_formats.find_formats(texts)
         if not found:
@@ -151,7 +154,7 @@ def find_date_columns(
             )
             continue
         formats[name] = found[0]
-        words = [text for text in table[name].unique() if dates.is_no_end(text)]
+        words = [text for text in table[name].unique() if dates.is_no_day(text)]
         if words:
             notices.append(f"In {name!r} {cells.shorten(words[0])} is taken for no date.")
         if len(found) > 1:
@@ -269,7 +272,11 @@ def day_texts(column: pd.Series, date_format: str) -> pd.Series:
     """Return the day of each cell as an ISO date, "" for a cell without a date."""
     texts = [str(text) for text in column.unique()]
     days = date_formats.parse_days(texts, date_format)
-    return column.map({t: "" if d is None else str(d) for t, d in zip(texts, days, strict=True)})
+    known = {
+        text: "" if day is None or dates.is_no_day(text) else str(day)
+        for text, day in zip(texts, days, strict=True)
+    }
+    return column.map(known)
 
 
 def is_known_day(text: str) -> bool:

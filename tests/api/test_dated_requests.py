@@ -50,6 +50,7 @@ def derive(*rows: dict[str, Any], **members: Any) -> dict[str, list[Any]]:
         ({"signup": "0000-00-00"}, {}, math.nan),
         ({"signup": " NULL "}, {}, math.nan),
         ({"signup": "31.12.9999"}, {}, math.nan),
+        ({"signup": "1900-01-01T00:00:00"}, {}, math.nan),
         ({"signup": "31.12.2026"}, {}, -245),
     ],
 )

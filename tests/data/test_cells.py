@@ -193,9 +193,23 @@ def test_each_column_is_read_as_its_kind() -> None:
         parsers["spent"]("5%")
 
 
-@pytest.mark.parametrize("text", ["9999-12-31", "0000-00-00", "null", "N/A", " - "])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9999-12-31", "0000-00-00", "null", "N/A", " - ", "1900-01-01", "1900-01-01 00:00:00",
+        "01.01.1900", "1/1/1900 12:00:00 AM", "19000101", "01011900", "01-Jan-1900", "Jan 1, 1900",
+        "Jan  1 1900 12:00AM", "1901-01-01", "1899-12-30", "31.12.1899", "12/30/1899",
+        "31-Dec-1899", "1753-01-01", "0001-01-01T00:00:00Z", "1/1/0001", "31-Dec-9999",
+    ],
+)  # fmt: skip
 def test_a_text_for_no_date_is_a_missing_day_and_no_day_far_away(text: str) -> None:
     assert math.isnan(cells.parse_day(text, "%Y-%m-%d"))
-    if text != "9999-12-31":
-        with pytest.raises(cells.BadCellError):
-            cells.parse_day(text, "%Y-%m-%d", is_needed=True)
+    with pytest.raises(cells.BadCellError):
+        cells.parse_day(text, "%Y-%m-%d", is_needed=True)
+
+
+@pytest.mark.parametrize(
+    "text", ["1900-01-02", "1900-11-01", "1900-10-10", "1902-01-01", "1970-01-01", "2001-01-01"]
+)
+def test_a_day_beside_the_first_days_of_databases_is_a_day(text: str) -> None:
+    assert not math.isnan(cells.parse_day(text, "%Y-%m-%d"))

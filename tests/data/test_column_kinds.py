@@ -72,6 +72,13 @@ def test_dates_beside_words_for_no_date_are_dates(word: str) -> None:
     assert count_kinds({"yes": 10, word: 500}).kind(is_numeric=False) is not ColumnKind.DATES
 
 
+def test_a_day_that_stands_for_none_counts_once() -> None:
+    texts = {f"answer {number}": 1 for number in range(50)}
+
+    assert count_kinds(texts | {"1900-01-01": 50}).kind(is_numeric=False) is not ColumnKind.DATES
+    assert count_kinds({"2026-01-31": 1, "1900-01-01": 99}).kind(is_numeric=False) == "dates"
+
+
 def test_parts_of_a_column_add_up() -> None:
     cells = [f"2026-03-{day:02}" for day in range(1, 29)]
     halves = [count_kinds(dict.fromkeys(half, 2)) for half in (cells[:9], cells[9:])]

@@ -893,6 +893,15 @@ def test_days_in_names_are_of_the_order_that_has_the_same_day_of_each_month(
     assert ("fit several formats" in "\n".join(suggestion.notices)) == is_ambiguous
 
 
+def test_a_column_of_days_that_all_stand_for_none_is_ignored(tmp_path: Path) -> None:
+    save_months(tmp_path / "in", DATED, last_visit=lambda _, table: ["1900-01-01"] * len(table))
+
+    suggestion = suggested(tmp_path / "in")
+
+    assert "last_visit" not in suggestion.section["dates"]
+    assert "Ignored: 'last_visit' has no date." in suggestion.notices
+
+
 def test_words_for_no_date_leave_a_column_of_dates_and_files_of_outcomes(tmp_path: Path) -> None:
     def complaint(month: int, table: pd.DataFrame) -> list[str]:
         """Return a day for a tenth of the clients."""
