@@ -11,6 +11,8 @@ ISO_DATE = re.compile(
     re.ASCII,
 )
 
+# ISO 8601 in another order may be a date of such a format.
+LIKE_ISO = re.compile("%[YG]-|%F")
 # Directives of a month, and those of a day, of which a format of months has none.
 OF_MONTH, OF_DAY = ("%m", "%b", "%B"), ("%d", "%j", "%a", "%A", "%c", "%x", "%D", "%F")
 
@@ -52,6 +54,7 @@ def parse_date(text: str, date_format: str = ISO_FORMAT) -> date:
         Without spaces around the date.
     date_format : str
         ISO 8601 by default, where a time of day may follow; otherwise as for `datetime.strptime`.
+        Beside a format that no ISO date can fit, such as %d.%m.%Y, ISO dates are read, too.
 
     Returns
     -------
@@ -63,17 +66,17 @@ def parse_date(text: str, date_format: str = ISO_FORMAT) -> date:
     ValueError
         If the text is no date of this format.
     """
-    if date_format != ISO_FORMAT:
-        day = datetime.strptime(text, date_format).date()  # noqa: DTZ007 - only the day matters
-        if not is_of_months(date_format):
-            return day
-        # The 28th and four days more are in the next month, whatever its length is.
-        later = day.replace(day=28) + timedelta(days=4)
-        return later - timedelta(days=later.day)
     found = ISO_DATE.fullmatch(text)
-    if found is None:
+    if found is not None and not LIKE_ISO.match(date_format.removeprefix(ISO_FORMAT)):
+        return date.fromisoformat(found[1])
+    if date_format == ISO_FORMAT:
         raise ValueError(f"expected a date such as 2026-03-31, got {text!r}")
-    return date.fromisoformat(found[1])
+    day = datetime.strptime(text, date_format).date()  # noqa: DTZ007 - only the day matters
+    if not is_of_months(date_format):
+        return day
+    # The 28th and four days more are in the next month, whatever its length is.
+    later = day.replace(day=28) + timedelta(days=4)
+    return later - timedelta(days=later.day)
 
 
 def format_day(text: str) -> str:

@@ -37,7 +37,7 @@ DATE = re.compile(
     )
     + "".join(rf"{MONTH}{mark}{DAY}{mark}(?:{YEAR}|\d{{2}})|" for mark in MARKS[:2])
     + rf"{YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
-    rf"|{DAY}\.?[ -](?:{MONTHS})[a-z]*\.?[ -,]+(?:{YEAR}|\d{{2}})"
+    rf"|{DAY}\.?[ -](?:{MONTHS})[a-z]*\.?[ ,-]+(?:{YEAR}|\d{{2}})"
     rf"|(?:{MONTHS})[a-z]*\.? {DAY},? {YEAR}){TIME}",
     re.IGNORECASE,
 )

@@ -1,10 +1,13 @@
 """Keys of clients that are written otherwise in one file than in another."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from scripts.data import cells
 from scripts.data.arrays import Ints, Mask
 
 # The columns of moves: the client, the place of the extract, and whether the client is new there.
@@ -12,6 +15,7 @@ KEY, PLACE, IS_NEW = "key", "place", "is new"
 # Without letters in front many keys are alike by chance, so most of the new ones must be.
 MIN_PREFIXED_FRACTION = 0.5
 FEWEST = 5
+MIN_PAIRS_FRACTION = 0.01
 PART_ROWS = 2**16
 # Between groups of three digits: also a no-break space, wide or narrow.
 THOUSANDS = "[.,' \u00a0\u202f]"
@@ -39,6 +43,46 @@ def plain_keys(keys: "pd.Series[str]") -> pa.Array:
         )
         plain = pc.if_else(is_grouped, joined, plain)
     return pc.replace_substring_regex(plain, pattern=r"[.,]0+$", replacement="")
+
+
+def find_pairs(keys: "pd.Series[str]", part: "pd.Series[Any]") -> pd.DataFrame:
+    """Find keys that are written otherwise in one part of rows than in another.
+
+    Parameters
+    ----------
+    keys : pandas.Series of shape (n_rows,)
+        The key of each row.
+    part : pandas.Series of shape (n_rows,)
+        The extract of each row.
+
+    Returns
+    -------
+    pandas.DataFrame of shape (n_keys, 2)
+        Two spellings of each such key. Keys beside each other in a part, such as a7 and A7, are
+        those of two clients.
+    """
+    rows = pd.DataFrame({KEY: keys, "part": part})[keys != ""].drop_duplicates()
+    unique = rows[KEY].drop_duplicates()
+    plain = pd.Series(plain_keys(unique).to_pylist(), index=unique)
+    rows["plain"] = rows[KEY].map(plain)
+    of_plain = rows.groupby("plain")[KEY]
+    several = of_plain.nunique()
+    beside = rows.loc[rows.duplicated(["plain", "part"]), "plain"]
+    names = several.index[(several > 1) & ~several.index.isin(beside)]
+    return pd.DataFrame({"first": of_plain.min(), "last": of_plain.max()}).loc[names]
+
+
+def describe_pairs(keys: "pd.Series[str]", part: "pd.Series[Any]") -> list[str]:
+    """Return a sentence about keys written otherwise in one part than in another, if many are."""
+    pairs = find_pairs(keys, part)
+    if len(pairs) < max(FEWEST, MIN_PAIRS_FRACTION * keys.nunique()):
+        return []
+    first, last = map(cells.shorten, pairs.iloc[0])
+    return [
+        f"{len(pairs)} clients have a {str(keys.name)!r} that is written otherwise in one file than"
+        f" in another, such as {first} and {last}, and would count as two each. Export the files"
+        " again."
+    ]
 
 
 def bare_keys(plain: pa.Array) -> pa.Array:

@@ -113,7 +113,7 @@ def reason_to_ignore(
     if name in layout.day_numbers:
         return f"it looks like {layout.day_numbers[name]}; write dates, and they count as days"
     if kind and kind is not ColumnKind.TEXTS:
-        return f"it holds {kind}"
+        return layout.unreadable.get(name, f"it holds {kind}")
     if kind and column.str.count(r"\s").mean() >= MIN_SPACES:
         return f"it holds {kind}"
     if is_id(column, name, inference):

@@ -15,6 +15,7 @@ from scripts.data import (
     column_kinds,
     date_formats,
     day_numbers,
+    key_spellings,
     leaving_words,
     name_dates,
     unlikely_keys,
@@ -85,7 +86,8 @@ class TimeLayout(Struct, frozen=True):
 
     `date` is a column, or FILE_NAME, or "" without days. `group` has the day of each row as text,
     or without days the number of the row's file. `leaving` has the formats of dates that only those
-    who left have, and `day_numbers` descriptions of dates written as numbers. `recurs` is True if
+    who left have, `day_numbers` descriptions of dates written as numbers, and `unreadable` reasons
+    why columns of dates cannot be read. `recurs` is True if
     clients have rows in several files or of several days. `hint` is a sentence about a day of the
     rows written as a number, or "".
     """
@@ -100,6 +102,7 @@ class TimeLayout(Struct, frozen=True):
     recurs: bool = False
     notices: tuple[str, ...] = ()
     day_numbers: dict[str, str] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
     hint: str = ""
 
     @property
@@ -135,34 +138,43 @@ def find_month_columns(table: pd.DataFrame, kinds: Mapping[str, ColumnKind]) -> 
     return found
 
 
+def describe_dates(name: str, texts: Sequence[str], formats: Sequence[str]) -> list[str]:
+    """Return sentences about dates in two formats that are both read, or that several fit."""
+    chosen, notices = formats[0], []
+    if chosen != ISO_FORMAT and any(map(dates.ISO_DATE.fullmatch, texts)):
+        notices.append(f"The dates of {name!r} are in ISO 8601 and in {chosen!r}: both are read.")
+    if len(formats) > 1:
+        notices.append(
+            f"The dates of {name!r} fit several formats; {chosen!r} is taken. If that is wrong,"
+            f" write {formats[1]!r}."
+        )
+    return notices
+
+
 def find_date_columns(
     table: pd.DataFrame, kinds: Mapping[str, ColumnKind]
-) -> tuple[dict[str, str], list[str]]:
-    """Return the format of each date column, and notices about unreadable or ambiguous dates."""
-    formats, notices = find_month_columns(table, kinds), list[str]()
+) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """Return the format of each date column, the reasons of unreadable ones, and notices."""
+    formats, notices, unreadable = find_month_columns(table, kinds), list[str](), dict[str, str]()
     for name in (name for name, kind in kinds.items() if name and kind is ColumnKind.DATES):
         unique = [text for text in table[name].unique() if text and not dates.is_no_day(text)]
         if not unique:
-            notices.append(f"Ignored: {name!r} has no date.")
+            unreadable[name] = "it has no date"
             continue
         texts = unique[:N_SAMPLED]
         found = date_formats.find_formats(texts)
         if not found:
-            notices.append(
-                f"Ignored: {name!r} looks like dates, and no known format fits them; to use it,"
-                " write its format into schema.dates."
+            unreadable[name] = (
+                "it looks like dates, and no known format fits all of them; write them in one, or"
+                " their format into schema.dates"
             )
             continue
         formats[name] = found[0]
         words = [text for text in table[name].unique() if dates.is_no_day(text)]
         if words:
             notices.append(f"In {name!r} {cells.shorten(words[0])} is taken for no date.")
-        if len(found) > 1:
-            notices.append(
-                f"The dates of {name!r} fit several formats; {found[0]!r} is taken. If that is"
-                f" wrong, write {found[1]!r}."
-            )
-    return formats, notices
+        notices += describe_dates(name, texts, found)
+    return formats, unreadable, notices
 
 
 def unique_fraction(column: pd.Series, group: pd.Series) -> float:
@@ -234,7 +246,8 @@ def without_row_numbers(
     renumbered = set()
     for name in numbering if group.nunique() > 1 else ():
         for other in others:
-            of_value = table[name].groupby(table[other])
+            # As numbers: 70001.0 in one file is 70001 in the next.
+            of_value = pd.to_numeric(table[name], errors="coerce").groupby(table[other])
             n_numbers = of_value.nunique()[of_value.size() > 1]
             if len(n_numbers) and (n_numbers > 1).mean() >= MIN_RENUMBERED_FRACTION:
                 renumbered.add(name)
@@ -449,7 +462,7 @@ def find_layout(
     sizes = [len(file.table) for file in files]
     number = pd.Series(np.repeat(np.arange(len(files)), sizes), index=table.index)
     kinds = find_kinds(table, marks)
-    formats, notices = find_date_columns(table, kinds)
+    formats, unreadable, notices = find_date_columns(table, kinds)
     by_name, days, about_names = days_in_names([file.path for file in files])
     groups = group_rows(table, number, formats, days)
     # Two files of a day, such as an extract and its correction, each have a client once.
@@ -466,6 +479,7 @@ def find_layout(
     has_days = bool(own or (by_name and (recurs or len(files) == 1)))
     notices += [about_names] if about_names and has_days and not own else []
     notices += describe_repeats(files, table, key, parts[own]) if has_days else []
+    notices += key_spellings.describe_pairs(table[key], parts[own]) if key else []
     others = {name: form for name, form in formats.items() if name != own}
     leaving = find_leaving_dates(table, others, group, has_days=has_days)
     dates_before = {
@@ -487,6 +501,7 @@ def find_layout(
         recurs=recurs,
         notices=tuple(notices),
         day_numbers=day_numbers.find_features(table[plain], group) if has_days else {},
+        unreadable=unreadable,
         hint=hint,
     )
 

@@ -52,6 +52,8 @@ def derive(*rows: dict[str, Any], **members: Any) -> dict[str, list[Any]]:
         ({"signup": "31.12.9999"}, {}, math.nan),
         ({"signup": "1900-01-01T00:00:00"}, {}, math.nan),
         ({"signup": "31.12.2026"}, {}, -245),
+        # ISO 8601 beside the declared format.
+        ({"signup": "2026-12-31"}, {}, -245),
     ],
 )
 def test_a_date_becomes_the_days_up_to_the_day_of_the_row(
@@ -84,7 +86,7 @@ def test_columns_that_were_sent_are_kept() -> None:
 @pytest.mark.parametrize(
     ("row", "column", "expected"),
     [
-        ({"signup": "2026-03-01"}, "signup", "a date such as 31.03.2026, or null"),
+        ({"signup": "03/01/2026"}, "signup", "a date such as 31.03.2026, or null"),
         ({"signup": 20260301}, "signup", "a date such as 31.03.2026, or null"),
         ({"as_of": "31.03.2026"}, "as_of", "a date such as 2026-03-31, or null"),
         ({"snapshot": True}, "snapshot", "a date such as 2026-03-31, or null"),
@@ -178,7 +180,7 @@ def test_a_row_before_with_blanks_or_of_the_same_client_is_taken(before: dict[st
 
 
 def test_faults_of_dates_and_of_other_columns_are_listed_together() -> None:
-    faulty = {"signup": "2026-03-01", "seats": "four"}
+    faulty = {"signup": "03/01/2026", "seats": "four"}
 
     with pytest.raises(FaultyRowsError) as raised:
         derive(ROW | {"logins": "6"}, ROW | faulty)
@@ -213,7 +215,7 @@ def test_tensors_of_dates_become_the_columns_of_the_model() -> None:
 @pytest.mark.parametrize(
     ("wrong", "column"),
     [
-        (tensor("signup", "2026-03-01"), "signup"),
+        (tensor("signup", "03/01/2026"), "signup"),
         (tensor("signup", 20260301), "signup"),
         (tensor("seats", 4.5, datatype="INT64"), "seats"),
         (tensor("snapshot", "31.03.2026"), "snapshot"),

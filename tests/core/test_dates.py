@@ -42,3 +42,22 @@ def test_of_a_month_the_last_day_counts(text: str, date_format: str, day: date) 
 def test_any_other_text_is_no_iso_date(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the text is no part of the contract
         dates.parse_date(text)
+
+
+@pytest.mark.parametrize(
+    "date_format", ["%d.%m.%Y", "%m/%d/%Y %H:%M", "%d-%m-%y", "%Y%m%d", "%m/%Y"]
+)
+def test_an_iso_date_is_read_beside_a_format_that_it_cannot_fit(date_format: str) -> None:
+    assert dates.parse_date("2026-03-05T10:00:00Z", date_format) == date(2026, 3, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "date_format"),
+    [("2026-03-31", "%Y-%d-%m"), ("2026-03-31", "%Y-%d-%m %H:%M"), ("2026-03-31", "%G-%V-%u"),
+     ("2026-02-30", "%d.%m.%Y"), ("2026-3-31", "%d.%m.%Y"), ("31.03.2026", "%Y-%m-%d")],
+)  # fmt: skip
+def test_a_date_that_a_format_could_mean_otherwise_is_not_read_as_iso(
+    text: str, date_format: str
+) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the text is no part of the contract
+        dates.parse_date(text, date_format)

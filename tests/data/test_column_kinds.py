@@ -12,6 +12,8 @@ RECOGNISED = [
     ([f"{day}/12/99" for day in range(1, 29)], ColumnKind.DATES),
     ([f"Mar {day}, 2026" for day in range(1, 29)], ColumnKind.DATES),
     ([f"{day} März 2026" for day in range(1, 29)], ColumnKind.DATES),
+    ([f"{day:02}-MAR-26" for day in range(1, 29)], ColumnKind.DATES),
+    ([f"{day}-Mar-2026 10:00" for day in range(1, 29)], ColumnKind.DATES),
     (["2026-01", "2026-02", "2025-12"], ColumnKind.DATES),
     ([f"info{k}@company-{k}.example" for k in range(30)], ColumnKind.EMAILS),
     ([f"https://example.com/{k}?a=b" for k in range(30)], ColumnKind.URLS),

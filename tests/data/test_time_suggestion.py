@@ -762,12 +762,13 @@ LEAVERS = pd.DataFrame(
         "gone on": ["2025-03-14"] * 15 + ["20.03.2025"] * 15,
     }
 )
+TWO_FORMATS = LEAVERS.assign(**{"gone on": ["14.03.2025"] * 15 + ["03/20/2025"] * 15})
 
 
 @pytest.mark.parametrize(
     ("leavers", "reason"),
     [
-        (LEAVERS, "'gone on' has dates of several formats; write all of them in one"),
+        (TWO_FORMATS, "'gone on' has dates of several formats; write all of them in one"),
         (LEAVERS.assign(cust_no="?"), "none of its columns has the values of 'cust_no'"),
         (LEAVERS[["cust_no"]].assign(why="price"), "it needs the day of leaving"),
     ],
@@ -899,7 +900,54 @@ def test_a_column_of_days_that_all_stand_for_none_is_ignored(tmp_path: Path) -> 
     suggestion = suggested(tmp_path / "in")
 
     assert "last_visit" not in suggestion.section["dates"]
-    assert "Ignored: 'last_visit' has no date." in suggestion.notices
+    assert "Ignored: 'last_visit': it has no date." in suggestion.notices
+
+
+@pytest.mark.parametrize("form", ["%d.%m.%Y", "%m/%d/%Y", "%d-%b-%y", "%Y%m%d"])
+def test_dates_in_iso_and_in_another_format_are_both_read(tmp_path: Path, form: str) -> None:
+    def visit(month: int, table: pd.DataFrame) -> list[str]:
+        """Return the days of two systems."""
+        days = [DAYS[month] - timedelta(days=number % 25) for number in range(len(table))]
+        return [f"{day:{form}}" if i % 3 else str(day) for i, day in enumerate(days)]
+
+    save_months(tmp_path / "in", DATED, last_visit=visit)
+
+    suggestion = suggested(tmp_path / "in")
+
+    assert suggestion.section["dates"]["last_visit"] == form
+    told = f"The dates of 'last_visit' are in ISO 8601 and in {form!r}: both are read."
+    assert told in suggestion.notices
+    assert not [line for line in suggestion.notices if "fit several formats" in line]
+
+
+@pytest.mark.parametrize("mark", ["{}.0", "0{}", "K-{}", "x{}"])
+def test_keys_written_otherwise_in_some_files_are_told_of(tmp_path: Path, mark: str) -> None:
+    save_months(tmp_path / "in", DATED)
+    for place, path in enumerate(sorted((tmp_path / "in").iterdir())):
+        table = pd.read_csv(path, dtype=str)
+        numbers = 70000 + table["cust_no"].str[1:].astype(int)
+        spell = mark.format if place % 2 else str
+        save(table.assign(cust_no=[spell(number) for number in numbers]), path)
+
+    notices = "\n".join(suggested(tmp_path / "in").notices)
+
+    is_told = "'cust_no' that is written otherwise in one file than in another, such as" in notices
+    assert is_told == (mark in ("{}.0", "0{}"))
+
+
+def test_dates_without_a_known_format_are_named_once(tmp_path: Path) -> None:
+    def visit(month: int, table: pd.DataFrame) -> list[str]:
+        """Return days in two formats beside each other, neither of them ISO 8601."""
+        return [f"{DAYS[month]:{'%d.%m.%Y' if i % 2 else '%m/%d/%Y'}}" for i in range(len(table))]
+
+    save_months(tmp_path / "in", DATED, last_visit=visit)
+
+    (told,) = [line for line in suggested(tmp_path / "in").notices if "'last_visit'" in line]
+
+    assert told == (
+        "Ignored: 'last_visit': it looks like dates, and no known format fits all of them; write"
+        " them in one, or their format into schema.dates."
+    )
 
 
 def test_words_for_no_date_leave_a_column_of_dates_and_files_of_outcomes(tmp_path: Path) -> None:
