@@ -8,7 +8,7 @@ from typing import Any
 import click
 import msgspec
 
-from scripts.core import files
+from scripts.core import files, sentences
 from scripts.core.console import keep_private, run_guarded, run_program, set_up_logging
 from scripts.data import schema_suggestion, table_split, test_suggestion, vanished_clients
 from scripts.data.schema_suggestion import Suggestion
@@ -133,8 +133,8 @@ def leavers_command(folder: Path) -> None:
         gone = vanished_clients.find(found.table, found.layout)
         days = vanished_clients.whole_days(found.layout)
         log.info(
-            "%d clients left by %s, the newest of %d extracts.",
-            len(gone), days[-1], len(days),
+            "%s left by %s, the newest of %d extracts.",
+            sentences.count(len(gone), "client"), days[-1], len(days),
         )  # fmt: skip
         for notice in vanished_clients.describe_jumps(found.table, found.layout):
             log.warning("%s", notice)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from msgspec import Struct, field
 
-from scripts.core import artifacts, files, progress
+from scripts.core import artifacts, files, progress, sentences
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema
 from scripts.core.console import run_as_script
@@ -105,8 +105,9 @@ def log_counts(intake: Intake, *, drops_equal: bool) -> None:
     n_unlabelled = n_read - n_rejected - intake.n_labelled
     n_used = intake.n_labelled - intake.dropped.n_rows
     log.info(
-        "Of %d rows %d are used, %d were rejected, %d dropped and %d have no label (%d clients).",
-        n_read, n_used, n_rejected, intake.dropped.n_rows, n_unlabelled, len(intake.clients),
+        "Of %d rows %d are used, %d were rejected, %d dropped and %d have no label (%s).",
+        n_read, n_used, n_rejected, intake.dropped.n_rows, n_unlabelled,
+        sentences.count(len(intake.clients), "client"),
     )  # fmt: skip
     if intake.dropped.n_rows:
         why = explain_dropped(drops_equal=drops_equal)
@@ -193,14 +194,21 @@ def write_rejected(
         log.info("Wrote the rejected rows and their reasons to %s.", rejected_path)
 
 
+def log_todays(clients: pd.DataFrame) -> None:
+    """Log the number of today's clients."""
+    found = sentences.count(len(clients), "client")
+    log.info("Found %s without a label: today's clients.", found)
+
+
 def report_immature(read: ReadRows, folder: Path, stamp: str) -> None:
     """Log and write a report on dated files before the first row with a known outcome."""
     read_report.log_mostly_rejected(read.readings)
     write_rejected(read.readings, read.outcome_readings, folder, stamp)
     read_report.log_readings([*read.test_readings, *read.outcome_readings])
-    log.info("Found %d clients without a label: today's clients.", len(read.clients))
+    log_todays(read.clients)
     if read.n_gone:
-        log.info("Further %d clients of the newest extract have left.", read.n_gone)
+        one, many = "client of the newest extract has", "clients of the newest extract have"
+        log.info("Further %s left.", sentences.count(read.n_gone, one, many))
 
 
 def write_dataset(intake: Intake, schema: Schema, folder: Path, stamp: str) -> tuple[Path, int]:
@@ -210,7 +218,8 @@ def write_dataset(intake: Intake, schema: Schema, folder: Path, stamp: str) -> t
     files.write_whole(Kind.SCHEMA.path(folder, stamp), dataset.encode_schema(written))
     used = [str(reading.path) for reading in intake.readings if not reading.refused]
     files.write_whole(Kind.INGESTED.path(folder, stamp), "".join(f"{name}\n" for name in used))
-    log.info("Wrote %d rows from %d files to %s.", n_rows, len(used), path)
+    rows, of_files = sentences.count(n_rows, "row"), sentences.count(len(used), "file")
+    log.info("Wrote %s from %s to %s.", rows, of_files, path)
     return path, n_rows
 
 
@@ -249,7 +258,7 @@ def main(
         warn_of_returning(paths, schema)
         log_counts(intake, drops_equal=deduplicate.are_dropped_from_input(config.ingestion, schema))
     if len(clients):
-        log.info("Found %d clients without a label: today's clients.", len(clients))
+        log_todays(clients)
         warn_of_unlikely_keys(clients, schema)
     dated = intake if isinstance(intake, DatedIntake) else None
     return Ingestion(

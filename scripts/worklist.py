@@ -27,7 +27,7 @@ from scripts.clients import (
 from scripts.clients.response_types import RecordedWork, Worklist, WorklistEntry
 from scripts.clients.work_input import RESULTS, WorkInput
 from scripts.clients.worklist import DEFAULT_TOP
-from scripts.core import column_words, console, files, progress, terminal
+from scripts.core import column_words, console, files, progress, sentences, terminal
 from scripts.core.config import Config, Schema
 from scripts.core.errors import DatasetError, MailError, NotMadeYetError
 from scripts.data import (
@@ -89,8 +89,14 @@ def warn_of_leavers(n_gone: int, n_rows: int, schema: Schema) -> None:
         return
     shown = f"by the column {schema.leaving_names[0]!r}"
     if not n_rows:
-        raise DatasetError(f"All {n_gone} clients of the table have left {shown}.")
-    log.info("%d clients of the table have left %s, and are not ranked.", n_gone, shown)
+        one, many = "The only client of the table has", f"All {n_gone} clients of the table have"
+        raise DatasetError(f"{one if n_gone == 1 else many} left {shown}.")
+    told = sentences.count(
+        n_gone,
+        f"client of the table has left {shown}, and is",
+        f"clients of the table have left {shown}, and are",
+    )
+    log.info("%s not ranked.", told)
 
 
 def rank_file(config: Config, path: Path, top: int) -> tuple[list[WorklistEntry], FileReading]:

@@ -362,7 +362,7 @@ def test_a_table_is_uploaded_ranked_and_added(visitor: Visitor, installation: Pa
         send(visitor, "#rank", "Rank and download CSV", f"{HEADER}\n=1+1,0,10,3,\n")
     assert waiting.value.path().read_text().splitlines()[1].startswith("1,'=1+1,")
     send(visitor, "#add", "Check and add", f"{HEADER}\nnew,7,10,3,1\n", "evil/../name.csv")
-    expect(page.get_by_role("status")).to_contain_text("Added 1 rows")
+    expect(page.get_by_role("status")).to_contain_text("Added 1 row")
     (added,) = set(folder.iterdir()) - before
     assert added.name in page.get_by_role("status").inner_text()
     added.unlink()

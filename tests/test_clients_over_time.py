@@ -95,7 +95,7 @@ def test_a_leaver_is_off_the_list_also_if_the_extracts_keep_the_client(
     assert {kept, after}.isdisjoint(found.clients["id"])
     assert found.dated is not None
     assert (found.dated.n_gone, found.dated.n_returned) == (1, 0)
-    assert "1 clients of the newest extract had left by the outcomes, and are not on the list" in (
+    assert "1 client of the newest extract had left by the outcomes, and is not on the list" in (
         caplog.text
     )
 

@@ -252,7 +252,7 @@ def test_own_cleaning_is_done_where_equal_rows_are_kept(
 
     assert (ingested.n_rows, ingested.dropped) == (5, Dropped(1, 1))
     # Nothing equal was dropped, so nothing of the kind is said.
-    message = "Dropped 1 rows (1 of clients who left, 0 who stayed): left out by clean_more.\n"
+    message = "Dropped 1 row (1 of clients who left, 0 who stayed): left out by clean_more.\n"
     assert message in caplog.text
 
 

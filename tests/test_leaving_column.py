@@ -218,7 +218,7 @@ def test_pages_rankings_and_the_next_month_know_who_has_left(
     assert f"Further {n_gone} clients have left, and are left out." in ranked
     assert len(entries) == 300
     table.write_text(f"{HEADER},churn_date\n{company.rows[4][0]},2020-01-01\n")
-    with pytest.raises(DatasetError, match="All 1 clients of the table have left by"):
+    with pytest.raises(DatasetError, match="The only client of the table has left by"):
         worklist.rank_file(config, table, 10)
     table.write_text(f"{HEADER}\n{company.rows[4][0]}\n")
     assert len(worklist.rank_file(config, table, 10)[0]) == 1

@@ -17,6 +17,7 @@ from msgspec import Struct, field
 from numpy.typing import NDArray
 from sqlalchemy.engine import Connection, Engine
 
+from scripts.core import sentences
 from scripts.data import client_dates, dataset
 from scripts.data.dated_rows import CLIENT, DAY, LABEL, History
 from scripts.records import (
@@ -255,8 +256,8 @@ def join(engine: Engine, history: History, facts: JoinFacts) -> Joined:
         joined[as_of] = describe_date(engine, found, as_of, digest)
     if n_joined or n_corrected:
         log.info(
-            "Joined %d outcomes to the scores of their periods, and corrected %d.",
-            n_joined, n_corrected,
+            "Joined %s to the scores of their periods, and corrected %d.",
+            sentences.count(n_joined, "outcome"), n_corrected,
         )  # fmt: skip
     scoring_records.record_joined(engine, facts.recorded_by, JoinedOutcomes(digests, joined))
     left_before = {date: of_date.n_left_before for date, of_date in joined.items()}

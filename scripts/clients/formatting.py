@@ -24,6 +24,7 @@ from scripts.clients.response_types import (
     WorklistEntry,
     WorkState,
 )
+from scripts.core import sentences
 from scripts.core.amounts import format_amount
 from scripts.core.terminal import format_columns
 from scripts.data import safe_csv
@@ -221,7 +222,7 @@ def format_head(page: Worklist) -> str:
     counts = ", ".join(f"{count} {band}" for band, count in sorted(page.bands.items()))
     dated = f" as of {page.as_of}" if page.as_of else ""
     lines = [
-        f"{page.n_clients} clients{dated} ({counts}), scored at"
+        f"{sentences.count(page.n_clients, 'client')}{dated} ({counts}), scored at"
         f" {format_moment(page.scored_at)} with release {page.release}."
     ]
     if page.capacity is not None:

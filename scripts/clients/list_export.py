@@ -11,7 +11,7 @@ from typing import Any
 from scripts.clients import formatting, list_files, list_pages, worklist
 from scripts.clients.list_entries import EntryColumns
 from scripts.clients.worklist import ListPage
-from scripts.core import column_words, files
+from scripts.core import column_words, files, sentences
 from scripts.core.config import Config
 from scripts.core.errors import NotMadeYetError
 from scripts.records import database
@@ -85,7 +85,7 @@ def write_excel(config: Config, path: Path, *, top: int | None = None, **wanted:
         n_clients = list_files.write_workbook(first, others, words, handle)
         handle.seek(0)
         files.write_whole(path, iter(partial(handle.read, FILE_PART), b""))
-    log.info("Wrote %d clients to %s.", n_clients, path)
+    log.info("Wrote %s to %s.", sentences.count(n_clients, "client"), path)
     return n_clients
 
 
@@ -106,7 +106,7 @@ def write_csv(config: Config, path: Path, *, top: int | None = None, **wanted: A
             yield text.encode()
 
     files.write_whole(path, parts())
-    log.info("Wrote %d clients to %s.", n_clients, path)
+    log.info("Wrote %s to %s.", sentences.count(n_clients, "client"), path)
     return n_clients
 
 
@@ -137,5 +137,5 @@ def write_crm(
     page = fetch_page(config, wanted | {"top": n_wanted}).whole()
     files.write_whole(path, list_files.format_crm(page, due))
     n_clients = sum(map(list_files.is_to_call, page.clients))
-    log.info("Wrote %d clients to call to %s.", n_clients, path)
+    log.info("Wrote %s to call to %s.", sentences.count(n_clients, "client"), path)
     return n_clients

@@ -34,7 +34,7 @@ from scripts.clients.holdout import HoldoutPeriod
 from scripts.clients.list_orders import Lists
 from scripts.clients.todays_clients import TodaysClients, TodaysScores
 from scripts.clients.trial_enrolment import TrialFacts
-from scripts.core import artifacts, name_hashes, progress
+from scripts.core import artifacts, name_hashes, progress, sentences
 from scripts.core.artifacts import Kind
 from scripts.core.config import Config, Schema, WorklistSettings
 from scripts.core.name_hashes import NameFilter
@@ -306,12 +306,12 @@ def finish(
             connection, list_enrolled(scoring, joined, lists, config.worklist)
         )
     if n_enrolled:
-        log.info("Enrolled %d clients in the trial of the list.", n_enrolled)
+        log.info("Enrolled %s in the trial of the list.", sentences.count(n_enrolled, "client"))
     log.info(
-        "Scored %d clients with release %s, %d of them without enough data%s.",
-        n_clients, told["release"], n_without_data,
+        "Scored %s with release %s, %d of them without enough data%s.",
+        sentences.count(n_clients, "client"), told["release"], n_without_data,
         # Those of dated rows were joined before, and said so.
-        "" if config.schema.date else f"; joined {joined.n_outcomes} outcomes",
+        "" if config.schema.date else f"; joined {sentences.count(joined.n_outcomes, 'outcome')}",
     )  # fmt: skip
 
 

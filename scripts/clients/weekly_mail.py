@@ -17,7 +17,7 @@ from scripts.clients import call_list, formatting, worklist
 from scripts.clients.call_list import CallList, ListChanges, Members
 from scripts.clients.client_names import format_title, names_of
 from scripts.clients.response_types import WorklistEntry
-from scripts.core import dates, keys
+from scripts.core import dates, keys, sentences
 from scripts.core.amounts import format_amount
 from scripts.core.config import SmtpSettings
 from scripts.records.people_names import Names
@@ -102,7 +102,9 @@ def describe_head(listed: CallList) -> list[str]:
     scored = "" if page.scored_at is None else f"{page.scored_at[:16].replace('T', ' ')} UTC"
     dated = f" as of {page.as_of}" if page.as_of else ""
     bands = f" ({count_bands(listed.entries)})" if listed.entries else ""
-    told = [f"{n_listed} of {page.n_clients} clients{dated}{bands}, scored {scored}."]
+    told = [
+        f"{n_listed} of {sentences.count(page.n_clients, 'client')}{dated}{bands}, scored {scored}."
+    ]
     if page.capacity is not None:
         caught = worklist.format_share(page.capacity.caught)
         told.append(
@@ -176,7 +178,8 @@ def describe_mail(facts: MailFacts) -> dict[str, Any]:
         else f" since the mail of {dates.format_day(facts.before_week)}"
     )
     return {
-        "subject": f"Worklist of {dates.format_day(facts.week)}: {n_listed} clients to call{rest}",
+        "subject": f"Worklist of {dates.format_day(facts.week)}:"
+        f" {sentences.count(n_listed, 'client')} to call{rest}",
         "head": describe_head(listed),
         "changes_title": f"What changed{since}",
         "changes": describe_changes(facts, changes),

@@ -1,4 +1,4 @@
-"""Shortens sentences at the end of a clause, without a cut through a number."""
+"""Numbers with their nouns, and sentences shortened without a cut through a number."""
 
 import re
 
@@ -7,6 +7,21 @@ ENDS = re.compile(r"[.,:;](?= )| (?=\()")
 # A number, or the beginning of a number, at the end of a cut text.
 NUMBER = re.compile(r"[-+]?[0-9][0-9.,]*$|[-+]$")
 MARK = " …"
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun, such as 1 client, or 2 clients.
+
+    Parameters
+    ----------
+    number : int
+        At least 0.
+    one : str
+        The words after 1, such as "client" or "client has left".
+    many : str
+        The words after every other number, by default the words after 1 and an s.
+    """
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
 def find_end(text: str, length: int) -> int:

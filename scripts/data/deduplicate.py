@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from scripts.core import sentences
 from scripts.core.config import IngestionSettings, Schema
 from scripts.data import profile
 from scripts.data.arrays import Places
@@ -138,9 +139,10 @@ class Dropped(Struct):
     def describe(self) -> str:
         """Describe the rows by class, for a message."""
         if self.n_positives is None:
-            return f"{self.n_rows} rows"
+            return sentences.count(self.n_rows, "row")
         n_stayed = self.n_rows - self.n_positives
-        return f"{self.n_rows} rows ({self.n_positives} of clients who left, {n_stayed} who stayed)"
+        rows = sentences.count(self.n_rows, "row")
+        return f"{rows} ({self.n_positives} of clients who left, {n_stayed} who stayed)"
 
 
 def are_dropped_from_input(settings: IngestionSettings, schema: Schema) -> bool:

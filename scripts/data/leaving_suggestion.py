@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from msgspec import Struct
 
+from scripts.core import sentences
 from scripts.core.config import ISO_FORMAT, LeavingColumn, Schema
 from scripts.data import (
     client_dates,
@@ -163,9 +164,10 @@ def describe_other(other: FoundLeaving, chosen: FoundLeaving, keys: pd.Series) -
     n_other = keys[other.is_gone].nunique() - keys[other.is_gone & chosen.is_gone].nunique()
     if not n_other:
         return ""
+    left = sentences.count(n_other, "client has left", "clients have left")
     return (
-        f"{n_other} clients have left by {other.name!r} and not by {chosen.name!r}, and stay on the"
-        " list: fill in the one column, or export only those who are clients."
+        f"{left} by {other.name!r} and not by {chosen.name!r}. To take them from the list, fill in"
+        " the one column, or export only those who are clients."
     )
 
 
@@ -202,10 +204,11 @@ def describe(found: FoundLeaving) -> list[str]:
     what = "the day of leaving" if not isinstance(found.key, dict) or "format" in found.key else (
         "a status, and the clients with " + " or ".join(map(repr, found.key["labels"])) + " left"
     )  # fmt: skip
+    gone = sentences.count(int(found.is_gone.sum()), "row is", "rows are")
     return [
-        f"Outcomes: {found.name!r} is {what}: {found.n_left} clients left within"
-        f" {found.horizon_days} days after a row. {int(found.is_gone.sum())} rows are of clients"
-        " who had left before: they teach nothing, and those clients are not on the list.",
+        f"Outcomes: {found.name!r} is {what}: {sentences.count(found.n_left, 'client')} left within"
+        f" {found.horizon_days} days after a row. {gone} of clients who had left before: they teach"
+        " nothing, and those clients are not on the list.",
         f"A row counts as left if its client left within {found.horizon_days} days; set"
         " horizon_days to how far ahead you want to know.",
         *found.notices,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
+from scripts.core import sentences
 from scripts.data import safe_csv
 
 MAX_NAMES = 5
@@ -86,7 +87,7 @@ def format_labels(reading: FileReading) -> str:
         return ""
     if len(labels) > MAX_LABELS:
         return f"; found {len(labels)} different values"
-    shown = [f"{text} in {count} rows" for text, count in labels.most_common()]
+    shown = [f"{text} in {sentences.count(count, 'row')}" for text, count in labels.most_common()]
     return f"; found {', '.join(shown)}"
 
 
@@ -96,7 +97,11 @@ def format_frequent_labels(reading: FileReading) -> str:
     A value of many rows is a label written wrongly, and never a client's own.
     """
     found = rejected_labels(reading).most_common(MAX_LABELS)
-    shown = [f"{text} in {count} rows" for text, count in found if count >= MIN_LABEL_ROWS]
+    shown = [
+        f"{text} in {sentences.count(count, 'row')}"
+        for text, count in found
+        if count >= MIN_LABEL_ROWS
+    ]
     return f"; found {', '.join(shown)}" if shown else ""
 
 
@@ -137,8 +142,8 @@ def log_detections(readings: Sequence[FileReading]) -> None:
     for (separator, encoding), names in kinds.items():
         shown = ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
         log.info(
-            "Detected the separator %r and the encoding %s in %d files: %s.",
-            separator, encoding, len(names), shown,
+            "Detected the separator %r and the encoding %s in %s: %s.",
+            separator, encoding, sentences.count(len(names), "file"), shown,
         )  # fmt: skip
 
 

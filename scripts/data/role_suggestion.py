@@ -9,6 +9,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
+from scripts.core import sentences
 from scripts.core.config import NumberMarks, Schema
 from scripts.data import number_suggestion, schema_inference
 from scripts.data.column_kinds import ColumnKind
@@ -118,7 +119,7 @@ def reason_to_ignore(
         return f"it holds {kind}"
     if is_id(column, name, inference):
         n_blank = int((column == "").sum())
-        blank = f", but blank in {n_blank} rows" if n_blank else ""
+        blank = f", but blank in {sentences.count(n_blank, 'row')}" if n_blank else ""
         return (
             f"it is likely an identifier{blank}; one key is enough, and a change in another column"
             " would make a second client"

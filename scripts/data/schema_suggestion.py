@@ -10,6 +10,7 @@ import pandas as pd
 from msgspec import UNSET, Struct
 from numpy.typing import NDArray
 
+from scripts.core import sentences
 from scripts.core.config import FILE_NAME, ISO_FORMAT, Schema, normalise_label
 from scripts.core.errors import DatasetError
 from scripts.data import (
@@ -85,12 +86,14 @@ def describe_layout(layout: TimeLayout, table: pd.DataFrame, sizes: list[int]) -
         n_blank = int((table[layout.key] == "").sum())
         notices.append(f"Likely identifier: {layout.key!r}.")
         if n_blank:
-            notices[-1] += f" It is blank in {n_blank} rows, which will be rejected."
+            notices[-1] += (
+                f" It is blank in {sentences.count(n_blank, 'row')}, which will be rejected."
+            )
         notices += unlikely_keys.describe(table[layout.key])
     if layout.date == FILE_NAME:
         notices.append("The names of the files have the day as of which the rows are.")
     elif layout.date:
-        days = "1 day" if layout.n_days == 1 else f"{layout.n_days} different days"
+        days = sentences.count(layout.n_days, "day", "different days")
         notices.append(f"{layout.date!r} is the day as of which a row is; it has {days}.")
     elif layout.recurs:
         notices.append(
@@ -255,8 +258,9 @@ def describe_outcomes(
     days = found.section["horizon_days"]
     return [
         *about_column[:1],
-        f"Outcomes: {len(found.records)} clients left by {found.section['date']!r} of"
-        f" {len(found.paths)} files in {found.folder}: {names}.",
+        f"Outcomes: {sentences.count(len(found.records), 'client')} left by"
+        f" {found.section['date']!r} of {sentences.count(len(found.paths), 'file')} in"
+        f" {found.folder}: {names}.",
         *describe_days(found),
         f"A row counts as left if its client left within {days} days; set horizon_days to how far"
         " ahead you want to know.",

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from scripts.core import files
+from scripts.core import files, sentences
 from scripts.core.config import ISO_FORMAT, Schema, normalise_label
 from scripts.core.errors import DatasetError
 from scripts.data import csv_reader, read_report, suggestion_reading
@@ -126,7 +126,8 @@ def split_rows(
         test, train = split_by_day(test, labels, days, clients, schema.labels)
     n_other = len(table) - int(is_today.sum()) - int(is_labelled.sum())
     if n_other:
-        log.warning("Left out %d rows whose label is neither of %s.", n_other, list(schema.labels))
+        other = sentences.count(n_other, "row")
+        log.warning("Left out %s whose label is neither of %s.", other, list(schema.labels))
     return train.union(table.index[is_today]), test.sort_values()
 
 
@@ -160,7 +161,11 @@ def split_off(
         log.warning("Left out files with other columns: %s.", names)
     table = read.table.drop_duplicates(ignore_index=True)
     if len(read.table) > len(table):
-        log.warning("Left out %d rows that are equal to others.", len(read.table) - len(table))
+        n_equal = len(read.table) - len(table)
+        equal = sentences.count(
+            n_equal, "row that is equal to another", "rows that are equal to others"
+        )
+        log.warning("Left out %s.", equal)
     train, test = split_rows(table, section, schema, fraction=fraction, seed=seed)
     beside = paths[0].resolve().parent.parent
     # The proposed section is to read them, too; a comma needs no declaration.
@@ -171,7 +176,7 @@ def split_off(
             raise DatasetError(f"{place} is there already; move it away, or split elsewhere.")
     for place, rows in zip(places, (train, test), strict=True):
         files.write_whole(place, format_rows(table.loc[rows], separator))
-        log.info("Wrote %d rows to %s.", len(rows), place)
+        log.info("Wrote %s to %s.", sentences.count(len(rows), "row"), place)
     n_today = int((table.loc[train, schema.target] == "").sum())
     if n_today:
         log.info("%d rows of %s have no label: today's clients.", n_today, places[0])

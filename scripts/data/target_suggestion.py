@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from scripts.core import sentences
 from scripts.core.config import KNOWN_OPPOSITES, OPPOSITES, normalise_label
 from scripts.core.errors import DatasetError
 from scripts.data import leaving_words
@@ -167,8 +168,8 @@ def describe_target(column: pd.Series, name: str) -> tuple[dict[str, str], list[
         n_rows = int(column.map(normalise_label).isin(others).sum())
         notices.append(
             f"A target has two labels: {negative!r} is taken for clients who stayed, and the"
-            f" {n_rows} rows with {', '.join(map(shorten, others[:MAX_SHOWN_LABELS]))} will be"
-            " rejected. Write one of the two labels in their place, or nothing where the outcome"
-            " is not known yet."
+            f" {sentences.count(n_rows, 'row')} with"
+            f" {', '.join(map(shorten, others[:MAX_SHOWN_LABELS]))} will be rejected. Write one of"
+            " the two labels in their place, or nothing where the outcome is not known yet."
         )
     return keys, notices

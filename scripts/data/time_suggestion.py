@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from msgspec import Struct, field
 
-from scripts.core import dates
+from scripts.core import dates, sentences
 from scripts.core.config import FILE_NAME, ISO_FORMAT, NumberMarks
 from scripts.data import (
     cells,
@@ -413,9 +413,10 @@ def describe_repeats(
         start += len(own)
         if len(repeated) > (1 - MIN_UNIQUE_FRACTION) * len(own):
             notices.append(
-                f"{file.path.name} has {len(repeated)} rows with a {key!r} of another of its rows,"
-                f" such as {cells.shorten(repeated.iloc[0])}. Of each client and day one row"
-                " counts. If a program wrote the keys otherwise, export the file again."
+                f"{file.path.name} has {sentences.count(len(repeated), 'row')} with a {key!r} of"
+                f" another of its rows, such as {cells.shorten(repeated.iloc[0])}. Of each client"
+                " and day one row counts. If a program wrote the keys otherwise, export the file"
+                " again."
             )
     return notices[:MAX_SHOWN_FILES]
 

@@ -5,6 +5,7 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
+from scripts.core import sentences
 from scripts.core.errors import DatasetError
 from scripts.data import client_dates, client_states, outcome_suggestion
 from scripts.data.time_suggestion import TimeLayout
@@ -77,9 +78,12 @@ def describe(table: pd.DataFrame, layout: TimeLayout) -> list[str]:
     n_vanished = len(find(table, layout))
     if not n_vanished:
         return []
+    vanished = sentences.count(
+        n_vanished, "client of older extracts is", "clients of older extracts are"
+    )
     return [
-        f"{n_vanished} clients of older extracts are not in the newest one. If they left, python -m"
-        " scripts.config leavers FOLDER prints such a file of them.",
+        f"{vanished} not in the newest one. If they left, python -m scripts.config leavers FOLDER"
+        " prints such a file of them.",
         *describe_jumps(table, layout),
     ]
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from scripts.core import sentences
 from scripts.core.config import Config, Schema
 from scripts.data import client_dates, known_outcomes, read_report
 from scripts.data.known_outcomes import KnownOutcomes
@@ -44,10 +45,12 @@ def describe_leaving(read: LabelledRows, schema: Schema, n_gone: int) -> list[st
         known, source = "", f"the column {leaving.column!r} or the files"
     n_announced = labelled_rows.count_announced(read)
     announced = f" Nor are {n_announced} who leave within the horizon." if n_announced else ""
-    return [
-        f"{known}{n_gone} clients of the newest extract have left by {source}, and are not on the"
-        f" list.{announced}"
-    ]
+    left = sentences.count(
+        n_gone,
+        f"client of the newest extract has left by {source}, and is",
+        f"clients of the newest extract have left by {source}, and are",
+    )
+    return [f"{known}{left} not on the list.{announced}"]
 
 
 def describe_left_since(known: KnownOutcomes, newest: int) -> list[str]:
@@ -58,7 +61,12 @@ def describe_left_since(known: KnownOutcomes, newest: int) -> list[str]:
     if not n_since:
         return []
     day = client_dates.format_day(newest)
-    return [f"{n_since} clients have left since {day} by the outcomes, and are not on the list."]
+    left = sentences.count(
+        n_since,
+        f"client has left since {day} by the outcomes, and is",
+        f"clients have left since {day} by the outcomes, and are",
+    )
+    return [f"{left} not on the list."]
 
 
 def describe_records(known: KnownOutcomes, n_returned: int) -> list[str]:
@@ -78,13 +86,16 @@ def describe_records(known: KnownOutcomes, n_returned: int) -> list[str]:
     future = (
         f" Of them {known.n_future} are of a day to come, and not used." if known.n_future else ""
     )
+    unused = sentences.count(
+        known.n_contradicted, "record of outcomes is", "records of outcomes are"
+    )
     contradicted = [
-        f"{known.n_contradicted} records of outcomes are not used: a later one, by file name and"
-        " line, says the opposite of the same client and day. Remove the wrong one."
+        f"{unused} not used: a later one, by file name and line, says the opposite of the"
+        " same client and day. Remove the wrong one."
     ]
     return [
-        f"Outcomes are known up to {end}: {n_records} records, {known.n_strangers} of them of"
-        f" clients in no client table.{future}",
+        f"Outcomes are known up to {end}: {sentences.count(n_records, 'record')},"
+        f" {known.n_strangers} of them of clients in no client table.{future}",
         *(contradicted if known.n_contradicted else []),
         *(returned if n_returned else []),
     ]
@@ -94,8 +105,13 @@ def describe_gone(n_gone: int, schema: Schema) -> list[str]:
     """Return a sentence about leavers by the outcome files in the newest extract."""
     if not n_gone or schema.leaving_names:
         return []
+    left = sentences.count(
+        n_gone,
+        "client of the newest extract had left by the outcomes, and is",
+        "clients of the newest extract had left by the outcomes, and are",
+    )
     return [
-        f"{n_gone} clients of the newest extract had left by the outcomes, and are not on the list."
+        f"{left} not on the list."
         " Who is missing in an extract after leaving, and is in a later one, counts as back."
     ]
 

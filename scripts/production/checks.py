@@ -9,6 +9,7 @@ import pandas as pd
 from msgspec import Struct
 from sklearn.metrics import roc_auc_score
 
+from scripts.core import sentences
 from scripts.core.config import CheckLimit, CheckSettings
 from scripts.data import read_report
 from scripts.data.arrays import Ints
@@ -246,7 +247,7 @@ def check_refused(readings: Sequence[FileReading], settings: CheckSettings) -> l
     words = Sentences(
         alarm=f"{len(refused)} of {len(readings)} files were refused, and none of their rows is"
         f" used.{first} Correct the file, or move it elsewhere.",
-        fine=f"All {len(readings)} files were read.",
+        fine=f"All files were read: {len(readings)}.",
     )
     return make_findings(settings, "refused_files", len(refused), words, LimitSide.REACHED)
 
@@ -316,9 +317,10 @@ def check_repeated(
         place = "another row of the same file"
         advice = "Look whether the key is right there, and export one row for each client."
     words = Sentences(
-        alarm=f"{n_repeated} rows are not used, since {place} has the same client and day."
-        f" {advice}",
-        fine=f"{n_repeated} rows were repeated for a client and day.",
+        alarm=f"{sentences.count(n_repeated, 'row is', 'rows are')} not used, since {place} has"
+        f" the same client and day. {advice}",
+        fine=f"{sentences.count(n_repeated, 'row was', 'rows were')} repeated for a client and"
+        " day.",
     )
     share = n_repeated / max(n_today, MIN_LIST)
     return make_findings(settings, "repeated_rows", share, words, LimitSide.REACHED)
@@ -369,7 +371,7 @@ def check_bands(known: Sequence[str], n_today: int, settings: CheckSettings) -> 
         alarm=f"All {n_today} clients of today's list are {known[0] if known else NO_DATA}: the"
         " list tells nobody apart. Compare api.medium_risk_from and api.high_risk_from with the"
         " probabilities, and the columns of the newest extract with those of the training.",
-        fine=f"Today's list has {len(known)} bands.",
+        fine=f"Today's list has {sentences.count(len(known), 'band')}.",
     )
     return make_findings(settings, "one_band", len(known), words, LimitSide.BELOW)
 
@@ -381,9 +383,9 @@ def check_length(
     shrunk = 0.0 if not n_before or n_before < MIN_LIST else 1 - n_today / n_before
     remedy = "Is the newest extract whole, and its day the newest?" if n_today else EMPTY_LIST
     words = Sentences(
-        alarm=f"{what} has {n_today} clients, and had {n_before} before: it shrank by"
-        f" {shrunk:.0%}. {remedy}",
-        fine=f"{what} has {n_today} clients.",
+        alarm=f"{what} has {sentences.count(n_today, 'client')}, and had {n_before} before: it"
+        f" shrank by {shrunk:.0%}. {remedy}",
+        fine=f"{what} has {sentences.count(n_today, 'client')}.",
     )
     return make_findings(settings, "shrunk_list", shrunk, words, LimitSide.REACHED)
 

@@ -284,7 +284,7 @@ def test_the_log_counts_clients_and_names_none(
     score(config)
 
     assert "Scored 2 clients" in caplog.text
-    assert "joined 1 outcomes" in caplog.text
+    assert "joined 1 outcome" in caplog.text
     assert "CANARY" not in caplog.text
     assert "98765" not in caplog.text
 

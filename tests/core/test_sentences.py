@@ -50,3 +50,11 @@ def test_no_number_is_cut_at_any_length(length: int) -> None:
 )
 def test_text_without_clauses_is_cut_between_words(text: str, expected: str) -> None:
     assert sentences.shorten(text, 20) == expected
+
+
+def test_a_number_has_its_noun_in_the_singular_after_one_alone() -> None:
+    assert [sentences.count(number, "client") for number in (0, 1, 2)] == [
+        "0 clients", "1 client", "2 clients",
+    ]  # fmt: skip
+    assert sentences.count(1, "client has left", "clients have left") == "1 client has left"
+    assert sentences.count(3, "client has left", "clients have left") == "3 clients have left"

@@ -26,7 +26,7 @@ def test_a_detected_separator_is_logged_once_per_kind_of_file(
 
     assert caplog.messages == [
         "Detected the separator ';' and the encoding utf-8 in 2 files: a.csv, c.csv.",
-        "Detected the separator '\\t' and the encoding utf-8-sig in 1 files: b.csv.",
+        "Detected the separator '\\t' and the encoding utf-8-sig in 1 file: b.csv.",
     ]
 
 
@@ -109,5 +109,5 @@ def test_mixed_files_in_a_folder_make_one_dataset(
         path.write_text(path.read_text().replace(",", separator), encoding=encoding)
 
     assert ingestion.main(config).dataset_path.read_bytes() == plain
-    assert "the separator ';' and the encoding utf-8-sig in 1 files: a.csv." in caplog.text
-    assert "the separator '\\t' and the encoding utf-8 in 1 files: b.csv." in caplog.text
+    assert "the separator ';' and the encoding utf-8-sig in 1 file: a.csv." in caplog.text
+    assert "the separator '\\t' and the encoding utf-8 in 1 file: b.csv." in caplog.text

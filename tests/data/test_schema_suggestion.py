@@ -382,7 +382,7 @@ def test_an_identifier_with_blanks_is_not_proposed_beside_a_full_one(tmp_path: P
 
     assert suggestion.section["ids"] == ["customer"]
     assert suggestion.section["ignore"] == ["surname"]
-    assert "'surname': it is likely an identifier, but blank in 1 rows" in "\n".join(
+    assert "'surname': it is likely an identifier, but blank in 1 row" in "\n".join(
         suggestion.notices
     )
 
@@ -421,7 +421,7 @@ def test_the_split_keeps_todays_clients_and_says_what_it_leaves_out(
     assert order == sorted(order)
     assert f"5 rows of {places[0]} have no label: today's clients." in caplog.text
     assert "Left out 5 rows whose label is neither of ['yes', 'no']" in caplog.text
-    assert "Left out 1 rows that are equal to others" in caplog.text
+    assert "Left out 1 row that is equal to another" in caplog.text
 
 
 def test_a_split_that_cannot_be_is_refused_in_one_line(tmp_path: Path) -> None:
