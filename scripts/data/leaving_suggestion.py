@@ -165,9 +165,10 @@ def describe_other(other: FoundLeaving, chosen: FoundLeaving, keys: pd.Series) -
     if not n_other:
         return ""
     left = sentences.count(n_other, "client has left", "clients have left")
+    stay = "stays" if n_other == 1 else "stay"
     return (
-        f"{left} by {other.name!r} and not by {chosen.name!r}. To take them from the list, fill in"
-        " the one column, or export only those who are clients."
+        f"{left} by {other.name!r} and not by {chosen.name!r}, and {stay} on the list: fill in the"
+        " one column, or export only those who are clients."
     )
 
 
